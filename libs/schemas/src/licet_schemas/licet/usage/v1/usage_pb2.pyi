@@ -210,3 +210,36 @@ class ReplicaCertificate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplicaCertificate: _TypeAlias = ReplicaCertificate  # noqa: Y015
+
+@_typing.final
+class LeaseFenced(_message.Message):
+    """Licensing gave this lease up. It travels in the usage log itself, under the lease's own key, so that every
+    consumer sees it at the same place: a record behind it is operator loss, never billed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    GRANT_ID_FIELD_NUMBER: _builtins.int
+    FENCED_AT_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    lease_id: _builtins.str
+    grant_id: _builtins.str
+    @_builtins.property
+    def fenced_at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        lease_id: _builtins.str = ...,
+        grant_id: _builtins.str = ...,
+        fenced_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fenced_at", b"fenced_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "fenced_at", b"fenced_at", "grant_id", b"grant_id", "lease_id", b"lease_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeaseFenced: _TypeAlias = LeaseFenced  # noqa: Y015
