@@ -73,6 +73,7 @@ class ChainEvent(_message.Message):
     PLAN_CLOSED_FIELD_NUMBER: _builtins.int
     ITEM_SETTLED_FIELD_NUMBER: _builtins.int
     OPERATOR_KEY_SET_FIELD_NUMBER: _builtins.int
+    EXIT_DRAWN_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """chain_id:block_hash:log_index:kind:incarnation"""
     chain_id: _builtins.int
@@ -121,6 +122,8 @@ class ChainEvent(_message.Message):
     def item_settled(self) -> Global___ItemSettled: ...
     @_builtins.property
     def operator_key_set(self) -> Global___OperatorKeySet: ...
+    @_builtins.property
+    def exit_drawn(self) -> Global___ExitDrawn: ...
     def __init__(
         self,
         *,
@@ -152,12 +155,13 @@ class ChainEvent(_message.Message):
         plan_closed: Global___PlanClosed | None = ...,
         item_settled: Global___ItemSettled | None = ...,
         operator_key_set: Global___OperatorKeySet | None = ...,
+        exit_drawn: Global___ExitDrawn | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_transferred", b"license_transferred", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_transferred", b"license_transferred", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_transferred", b"license_transferred", "log_index", b"log_index", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_transferred", b"license_transferred", "log_index", b"log_index", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_transferred", "deposited", "exit_requested", "withdrawn", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_transferred", "deposited", "exit_requested", "withdrawn", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -597,6 +601,48 @@ class Withdrawn(_message.Message):
 Global___Withdrawn: _TypeAlias = Withdrawn  # noqa: Y015
 
 @_typing.final
+class ExitDrawn(_message.Message):
+    """Settlement of usage before an exit drew on the amount that waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXIT_ID_FIELD_NUMBER: _builtins.int
+    DEPOSIT_ID_FIELD_NUMBER: _builtins.int
+    PAYER_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    exit_id: _builtins.str
+    deposit_id: _builtins.str
+    payer: _builtins.str
+    operator: _builtins.str
+    token: _builtins.str
+    amount: _builtins.str
+    remaining: _builtins.str
+    balance: _builtins.str
+    def __init__(
+        self,
+        *,
+        exit_id: _builtins.str = ...,
+        deposit_id: _builtins.str = ...,
+        payer: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        token: _builtins.str = ...,
+        amount: _builtins.str = ...,
+        remaining: _builtins.str = ...,
+        balance: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance", b"balance", "deposit_id", b"deposit_id", "exit_id", b"exit_id", "operator", b"operator", "payer", b"payer", "remaining", b"remaining", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExitDrawn: _TypeAlias = ExitDrawn  # noqa: Y015
+
+@_typing.final
 class BatchSettled(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -645,6 +691,9 @@ class ItemSettled(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     DUE_FIELD_NUMBER: _builtins.int
     PAID_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    PAYER_ROOT_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
     operator: _builtins.str
     batch: _builtins.int
     index: _builtins.int
@@ -653,6 +702,9 @@ class ItemSettled(_message.Message):
     token: _builtins.str
     due: _builtins.str
     paid: _builtins.str
+    window: _builtins.int
+    payer_root: _builtins.str
+    records: _builtins.int
     def __init__(
         self,
         *,
@@ -664,10 +716,13 @@ class ItemSettled(_message.Message):
         token: _builtins.str = ...,
         due: _builtins.str = ...,
         paid: _builtins.str = ...,
+        window: _builtins.int = ...,
+        payer_root: _builtins.str = ...,
+        records: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "batch", b"batch", "due", b"due", "index", b"index", "operator", b"operator", "paid", b"paid", "source", b"source", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "batch", b"batch", "due", b"due", "index", b"index", "operator", b"operator", "paid", b"paid", "payer_root", b"payer_root", "records", b"records", "source", b"source", "token", b"token", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -683,6 +738,7 @@ class RevenueReceived(_message.Message):
     PAYER_CONTRACT_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     PAYEE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     asset_id: _builtins.str
     token: _builtins.str
     amount: _builtins.str
@@ -691,6 +747,8 @@ class RevenueReceived(_message.Message):
     reference: _builtins.str
     """Sale: license token id as bytes32; escrow: deposit id."""
     payee: _builtins.str
+    source: _builtins.str
+    """sale | usage"""
     def __init__(
         self,
         *,
@@ -700,10 +758,11 @@ class RevenueReceived(_message.Message):
         payer_contract: _builtins.str = ...,
         reference: _builtins.str = ...,
         payee: _builtins.str = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "asset_id", b"asset_id", "payee", b"payee", "payer_contract", b"payer_contract", "reference", b"reference", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "asset_id", b"asset_id", "payee", b"payee", "payer_contract", b"payer_contract", "reference", b"reference", "source", b"source", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
