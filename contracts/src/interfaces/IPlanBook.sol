@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+/// @title Immutable sale terms
+interface IPlanBook {
+    /// @notice The terms of a plan; they never change.
+    /// @param assetId Asset that the plan sells the use of.
+    /// @param currency ERC-20 in which price, unit price and optimistic amount are counted, in its smallest unit.
+    /// @param price Paid at purchase and at each renewal.
+    /// @param period Seconds of one term.
+    /// @param includedUnits Units that each term includes.
+    /// @param unitPrice Price of a unit beyond them, drawn from a deposit; 0: no units beyond them.
+    /// @param meteringRule How units are counted: `request`, `rows:<INPUT NAME>`.
+    /// @param requestsPerSecond Rate limit of one licence.
+    /// @param transferable Whether a licence may move to another holder.
+    /// @param optimisticUnits Units usable before the purchase is final.
+    /// @param optimisticAmount Amount of a deposit usable before it is final.
+    /// @param server Operator that serves the plan.
+    /// @param termsDigest Digest of the machine-readable terms and their legal text.
+    struct PlanTerms {
+        bytes32 assetId;
+        address currency;
+        uint128 price;
+        uint64 period;
+        uint64 includedUnits;
+        uint128 unitPrice;
+        string meteringRule;
+        uint32 requestsPerSecond;
+        bool transferable;
+        uint64 optimisticUnits;
+        uint128 optimisticAmount;
+        address server;
+        bytes32 termsDigest;
+    }
+
+    /// @notice A plan is on sale.
+    event PlanCreated(uint256 indexed planId, bytes32 indexed assetId, address indexed creator, PlanTerms terms);
+    /// @notice A plan takes no purchase and no renewal any more. Licences bought before keep their term.
+    event PlanClosed(uint256 indexed planId, bytes32 indexed assetId);
+
+    /// @notice The caller is neither owner of the asset nor approved for it, or the asset is unknown.
+    error PlanBook_Unauthorized(bytes32 assetId, address caller);
+    /// @notice The currency has no code.
+    error PlanBook_InvalidCurrency(address currency);
+    /// @notice The period is 0 or longer than `MAX_PERIOD`.
+    error PlanBook_InvalidPeriod(uint64 period);
+    /// @notice The plan sells no unit: neither included ones nor a price for more.
+    error PlanBook_NothingSold();
+    /// @notice The metering rule is empty or longer than `MAX_RULE_BYTES`.
+    error PlanBook_InvalidMeteringRule(string meteringRule);
+    /// @notice The rate limit is 0.
+    error PlanBook_InvalidRate();
+    /// @notice More units are usable before finality than the term includes.
+    error PlanBook_OptimisticAboveIncluded(uint64 optimisticUnits, uint64 includedUnits);
+    /// @notice An amount is usable before finality although the plan sells no unit beyond the included ones.
+    error PlanBook_OptimisticWithoutPrice(uint128 optimisticAmount);
+    /// @notice The server is the zero address.
+    error PlanBook_InvalidServer();
+    /// @notice The digest of the terms is zero.
+    error PlanBook_InvalidTermsDigest();
+    /// @notice No plan has this id.
+    error PlanBook_UnknownPlan(uint256 planId);
+    /// @notice The plan is closed.
+    error PlanBook_Closed(uint256 planId);
+
+    /// @notice Creates a plan, by the asset's owner or an approved account. Entry: needs the book active in the
+    /// Directory.
+    /// @return planId Counts from 1.
+    function createPlan(PlanTerms calldata terms) external returns (uint256 planId);
+
+    /// @notice Closes a plan for good, by the asset's present owner or an approved account.
+    function closePlan(uint256 planId) external;
+
+    /// @notice Terms of a plan. Reverts when it is unknown.
+    function termsOf(uint256 planId) external view returns (PlanTerms memory);
+
+    /// @notice Terms of a plan that takes purchases. Reverts when it is unknown or closed.
+    function openTermsOf(uint256 planId) external view returns (PlanTerms memory);
+
+    /// @notice Whether a plan takes purchases; false when it is unknown.
+    function isOpen(uint256 planId) external view returns (bool);
+
+    /// @notice Number of plans, the id of the newest one.
+    function planCount() external view returns (uint256);
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {Receipts} from "../libraries/Receipts.sol";
+import {SumTree} from "../libraries/SumTree.sol";
+
+/// @title Deposits for metered use, and their settlement
+/// @notice A deposit belongs to one payer, names one operator and one token, and can be charged by that operator
+/// alone. Leaving takes a request, a wait and a withdrawal; nobody can prevent it.
+///
+/// `total` in events is absolute: what the deposit has been able to pay in its life, that is, its spendable balance
+/// plus everything that settlements have drawn from it. A deposit raises it, an exit request lowers it, a settlement
+/// from the spendable balance leaves it as it is, a settlement from a waiting exit raises it by what it took.
+interface IUsageEscrow {
+    /// @notice A deposit. Its id is `keccak256(abi.encode(payer, operator, token))`.
+    /// @param spendable Balance that is in no exit.
+    /// @param drawn Everything that settlements have drawn.
+    struct Deposit {
+        address payer;
+        address operator;
+        address token;
+        uint128 spendable;
+        uint128 drawn;
+    }
+
+    /// @notice An exit: settlements of earlier use may draw from it before `unlockTime`, nothing may from then on.
+    struct Exit {
+        bytes32 depositId;
+        uint128 amount;
+        uint64 unlockTime;
+    }
+
+    /// @notice One line of a settlement.
+    /// @param source Deposit id.
+    /// @param assetId Asset that earns it.
+    /// @param window 0: a deposit has one window.
+    /// @param amount Due, in the deposit's token; the sum of the leaves under `payerRoot`.
+    /// @param payerRoot Root of the Merkle sum tree of the charges of this line.
+    /// @param records Number of those charges.
+    struct Item {
+        bytes32 source;
+        bytes32 assetId;
+        uint32 window;
+        uint128 amount;
+        bytes32 payerRoot;
+        uint32 records;
+    }
+
+    /// @notice Validity of a receipt key: `validFrom <= t < validUntil`, Unix seconds.
+    struct KeyInterval {
+        uint64 validFrom;
+        uint64 validUntil;
+    }
+
+    /// @notice An account became an operator.
+    event OperatorRegistered(address indexed operator);
+    /// @notice A receipt key of an operator is valid in this interval.
+    event OperatorKeySet(address indexed operator, address indexed receiptKey, uint64 validFrom, uint64 validUntil);
+    /// @notice An operator may draw at most `cap` of a token per window from `effectiveAt` on.
+    event SettlerCapSet(address indexed operator, address indexed token, uint128 cap, uint64 effectiveAt);
+    /// @notice Money came in.
+    event Deposited(
+        bytes32 indexed depositId,
+        address indexed payer,
+        address indexed operator,
+        address token,
+        uint128 amount,
+        uint128 spendable,
+        uint128 total
+    );
+    /// @notice Money left the spendable balance and waits until `unlockTime`.
+    event ExitRequested(
+        bytes32 indexed depositId,
+        address indexed payer,
+        uint256 indexed exitId,
+        address operator,
+        address token,
+        uint128 amount,
+        uint64 unlockTime,
+        uint128 spendable,
+        uint128 total
+    );
+    /// @notice A settlement took `amount` from a waiting exit; `remaining` is still to be withdrawn from it.
+    event ExitDrawn(
+        bytes32 indexed depositId,
+        address indexed payer,
+        uint256 indexed exitId,
+        address operator,
+        address token,
+        uint128 amount,
+        uint128 remaining,
+        uint128 total
+    );
+    /// @notice An exit was paid out; 0 when settlements had drawn all of it.
+    event Withdrawn(
+        bytes32 indexed depositId,
+        address indexed payer,
+        uint256 indexed exitId,
+        address operator,
+        address token,
+        uint128 amount
+    );
+    /// @notice One line was settled. `paid < due` is the operator's shortfall.
+    event ItemSettled(
+        address indexed operator,
+        uint64 indexed batch,
+        bytes32 indexed source,
+        uint32 index,
+        bytes32 assetId,
+        address token,
+        uint32 window,
+        uint128 due,
+        uint128 paid,
+        bytes32 payerRoot,
+        uint32 records
+    );
+    /// @notice A batch was settled. `due` and `paid` are sums over its items.
+    event BatchSettled(
+        address indexed operator,
+        uint64 indexed batch,
+        bytes32 root,
+        string dataUri,
+        uint32 items,
+        uint256 due,
+        uint256 paid
+    );
+    /// @notice A batch number that was settled before was sent again, and nothing happened. `root` is the one that was
+    /// settled; `sameRoot` says whether the repeated call had it too.
+    event BatchRepeated(address indexed operator, uint64 indexed batch, bytes32 root, bool sameRoot);
+    /// @notice Exits that are requested from `effectiveAt` on wait `exitDelay` seconds.
+    event ExitDelaySet(uint64 exitDelay, uint64 effectiveAt);
+
+    /// @notice The account is not an operator.
+    error UsageEscrow_UnknownOperator(address operator);
+    /// @notice The account is an operator already.
+    error UsageEscrow_OperatorExists(address operator);
+    /// @notice The key is zero, the interval is empty, it ends in the past, or it would rewrite the past of a key.
+    error UsageEscrow_InvalidKeyInterval(address receiptKey, uint64 validFrom, uint64 validUntil);
+    /// @notice Amounts are above 0.
+    error UsageEscrow_ZeroAmount();
+    /// @notice The token delivered another amount than asked for (a fee on transfer, for one).
+    error UsageEscrow_AmountMismatch(address token, uint256 expected, uint256 received);
+    /// @notice Only the deposit's payer asks for its exit.
+    error UsageEscrow_NotPayer(bytes32 depositId, address caller);
+    /// @notice The exit asks for more than is spendable.
+    error UsageEscrow_InsufficientSpendable(bytes32 depositId, uint128 asked, uint128 spendable);
+    /// @notice The deposit has `MAX_OPEN_EXITS` exits that are not withdrawn.
+    error UsageEscrow_TooManyExits(bytes32 depositId, uint256 open);
+    /// @notice No open exit has this id.
+    error UsageEscrow_UnknownExit(uint256 exitId);
+    /// @notice The exit still waits.
+    error UsageEscrow_ExitLocked(uint256 exitId, uint64 unlockTime);
+    /// @notice The exit delay is outside `MIN_EXIT_DELAY` and `MAX_EXIT_DELAY`.
+    error UsageEscrow_InvalidExitDelay(uint64 exitDelay);
+    /// @notice Batch numbers of an operator rise by one.
+    error UsageEscrow_BatchGap(address operator, uint64 expected, uint64 given);
+    /// @notice A batch has between 1 and `MAX_ITEMS` items.
+    error UsageEscrow_InvalidBatchSize(uint256 items);
+    /// @notice The root is not the root of the items.
+    error UsageEscrow_RootMismatch(bytes32 given, bytes32 computed);
+    /// @notice The batch draws more of a token than the operator's cap leaves in this window.
+    error UsageEscrow_CapExceeded(address operator, address token, uint128 cap, uint256 wouldBe);
+    /// @notice Too little gas is left to settle an item for certain (an item must not look unpayable for lack of gas).
+    error UsageEscrow_GasTooLow(uint256 left, uint256 needed);
+    /// @notice The function is the contract's own.
+    error UsageEscrow_NotSelf(address caller);
+    /// @notice No RevenueRouter is active.
+    error UsageEscrow_NoRouter();
+
+    /// @notice EIP-712 digest of a usage receipt of this chain and escrow (domain `Licet Receipt`, version `1`).
+    function receiptDigest(Receipts.Receipt calldata receipt) external view returns (bytes32);
+
+    /// @notice EIP-712 digest of a replica certificate, which a receipt key signs.
+    function certificateDigest(Receipts.ReplicaCertificate calldata certificate) external view returns (bytes32);
+
+    /// @notice EIP-712 digest of a segment of receipts, which a replica key signs.
+    function segmentDigest(Receipts.Segment calldata segment) external view returns (bytes32);
+
+    /// @notice Makes the caller an operator, with its first receipt key. Entry: needs the escrow active in the
+    /// Directory.
+    function registerOperator(address receiptKey, uint64 validFrom, uint64 validUntil) external;
+
+    /// @notice Adds a receipt key of the calling operator, or moves the end of one. The past of a key cannot be
+    /// rewritten: once it has begun, its begin stays and its end is not before now.
+    function setReceiptKey(address receiptKey, uint64 validFrom, uint64 validUntil) external;
+
+    /// @notice Sets how much of a token the calling operator may draw in one window of `SETTLER_WINDOW` seconds.
+    /// The first value and a lower one hold at once, a higher one after the exit delay. Without one, nothing is drawn.
+    function setSettlerCap(address token, uint128 cap) external;
+
+    /// @notice Deposits `amount` of `token` for use with `operator`, from the caller. Entry: needs the escrow active
+    /// in the Directory and the operator registered.
+    function deposit(address operator, address token, uint128 amount) external returns (bytes32 depositId);
+
+    /// @notice Takes `amount` out of the spendable balance at once; it can be withdrawn after the exit delay.
+    /// Exit: open in every state.
+    function requestExit(bytes32 depositId, uint128 amount) external returns (uint256 exitId);
+
+    /// @notice Pays an unlocked exit to its payer. Anyone may call. Exit: open in every state.
+    function withdraw(uint256 exitId) external returns (uint128 amount);
+
+    /// @notice Settles a batch of the calling operator and hands the money to the RevenueRouter.
+    /// An item never fails the batch: it pays `min(due, drawable)`, where the spendable balance and then the waiting
+    /// exits, newest first, are drawable; an item of another operator's deposit, of a window other than 0, of an
+    /// unknown asset or of a token that does not deliver pays 0. The next batch number is
+    /// `lastBatchOf(operator) + 1`, counted from 1; a number that was used is a no-op (`BatchRepeated`), a gap reverts.
+    /// @param root Root over the items: OpenZeppelin's standard Merkle tree with unsorted leaves
+    /// `keccak256(keccak256(abi.encode(item)))`; a root that does not match reverts.
+    /// @param dataUri Where the leaves are kept.
+    function settle(uint64 batch, bytes32 root, string calldata dataUri, Item[] calldata items) external;
+
+    /// @notice Sets the wait of later exits. The first call, at deployment, holds at once; each later one after the
+    /// delay that holds then. Restricted.
+    function setExitDelay(uint64 newDelay) external;
+
+    /// @notice Wait of an exit that is requested now, in seconds.
+    function exitDelay() external view returns (uint64);
+
+    /// @notice Id of the deposit of a payer with an operator in a token.
+    function depositIdOf(address payer, address operator, address token) external pure returns (bytes32);
+
+    /// @notice A deposit; all zero when it is unknown.
+    function depositOf(bytes32 depositId) external view returns (Deposit memory);
+
+    /// @notice Ids of the exits of a deposit that are not withdrawn, oldest first.
+    function openExitsOf(bytes32 depositId) external view returns (uint256[] memory);
+
+    /// @notice An exit; all zero when it is unknown or withdrawn.
+    function exitOf(uint256 exitId) external view returns (Exit memory);
+
+    /// @notice What a settlement could draw from a deposit now.
+    function drawableOf(bytes32 depositId) external view returns (uint128);
+
+    /// @notice Everything that the escrow holds of a token; never above the balance.
+    function heldOf(address token) external view returns (uint256);
+
+    /// @notice Whether the account is an operator.
+    function isOperator(address account) external view returns (bool);
+
+    /// @notice Validity of a receipt key of an operator; all zero when it is unknown.
+    function receiptKeyOf(address operator, address receiptKey) external view returns (KeyInterval memory);
+
+    /// @notice Whether a receipt key of an operator is valid at a time (Unix seconds).
+    function isReceiptKeyValid(address operator, address receiptKey, uint64 at) external view returns (bool);
+
+    /// @notice The cap of an operator in a token that holds now, and what this window has drawn of it.
+    function settlerCapOf(address operator, address token) external view returns (uint128 cap, uint128 drawn);
+
+    /// @notice Number of the newest settled batch of an operator, 0 before the first.
+    function lastBatchOf(address operator) external view returns (uint64);
+
+    /// @notice Root of a settled batch, zero when it is not settled.
+    function batchRootOf(address operator, uint64 batch) external view returns (bytes32);
+
+    /// @notice Whether a charge was settled: the charge is a leaf under the item's payer root, the leaves' sum is the
+    /// item's amount, payer and currency are the deposit's, and the item is under the root of that batch.
+    function verifyCharge(
+        address operator,
+        uint64 batch,
+        SumTree.Charge calldata charge,
+        SumTree.Step[] calldata steps,
+        Item calldata item,
+        bytes32[] calldata itemProof
+    ) external view returns (bool);
+}
