@@ -500,6 +500,7 @@ class Deposited(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     deposit_id: _builtins.str
     payer: _builtins.str
     operator: _builtins.str
@@ -507,6 +508,8 @@ class Deposited(_message.Message):
     amount: _builtins.str
     balance: _builtins.str
     """Spendable balance of the deposit after this event."""
+    total: _builtins.str
+    """Spendable plus all that settlements ever drew: what licensing may grant in all."""
     def __init__(
         self,
         *,
@@ -516,10 +519,11 @@ class Deposited(_message.Message):
         token: _builtins.str = ...,
         amount: _builtins.str = ...,
         balance: _builtins.str = ...,
+        total: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance", b"balance", "deposit_id", b"deposit_id", "operator", b"operator", "payer", b"payer", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance", b"balance", "deposit_id", b"deposit_id", "operator", b"operator", "payer", b"payer", "token", b"token", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -537,6 +541,7 @@ class ExitRequested(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     UNLOCK_TIME_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     exit_id: _builtins.str
     deposit_id: _builtins.str
     payer: _builtins.str
@@ -545,6 +550,7 @@ class ExitRequested(_message.Message):
     amount: _builtins.str
     unlock_time: _builtins.int
     balance: _builtins.str
+    total: _builtins.str
     def __init__(
         self,
         *,
@@ -556,10 +562,11 @@ class ExitRequested(_message.Message):
         amount: _builtins.str = ...,
         unlock_time: _builtins.int = ...,
         balance: _builtins.str = ...,
+        total: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance", b"balance", "deposit_id", b"deposit_id", "exit_id", b"exit_id", "operator", b"operator", "payer", b"payer", "token", b"token", "unlock_time", b"unlock_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance", b"balance", "deposit_id", b"deposit_id", "exit_id", b"exit_id", "operator", b"operator", "payer", b"payer", "token", b"token", "total", b"total", "unlock_time", b"unlock_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -613,7 +620,7 @@ class ExitDrawn(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     REMAINING_FIELD_NUMBER: _builtins.int
-    BALANCE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
     exit_id: _builtins.str
     deposit_id: _builtins.str
     payer: _builtins.str
@@ -621,7 +628,7 @@ class ExitDrawn(_message.Message):
     token: _builtins.str
     amount: _builtins.str
     remaining: _builtins.str
-    balance: _builtins.str
+    total: _builtins.str
     def __init__(
         self,
         *,
@@ -632,11 +639,11 @@ class ExitDrawn(_message.Message):
         token: _builtins.str = ...,
         amount: _builtins.str = ...,
         remaining: _builtins.str = ...,
-        balance: _builtins.str = ...,
+        total: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance", b"balance", "deposit_id", b"deposit_id", "exit_id", b"exit_id", "operator", b"operator", "payer", b"payer", "remaining", b"remaining", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "deposit_id", b"deposit_id", "exit_id", b"exit_id", "operator", b"operator", "payer", b"payer", "remaining", b"remaining", "token", b"token", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

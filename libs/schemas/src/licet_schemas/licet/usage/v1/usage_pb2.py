@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from licet_schemas.licet.options.v1 import options_pb2 as licet_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alicet/usage/v1/usage.proto\x12\x0elicet.usage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elicet/options/v1/options.proto\"\xf7\x04\n\rUsageRecorded\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x10\n\x08lease_id\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x0c\n\x04last\x18\x05 \x01(\x08\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x06 \x01(\t\x12\x12\n\naccount_id\x18\x07 \x01(\t\x12\x15\n\raccount_lease\x18\x08 \x01(\x04\x12\x10\n\x08grant_id\x18\t \x01(\t\x12\x10\n\x08\x61sset_id\x18\n \x01(\t\x12\x16\n\x0eversion_digest\x18\x0b \x01(\t\x12\x0f\n\x07plan_id\x18\x0c \x01(\t\x12\x15\n\rmetering_rule\x18\r \x01(\t\x12\r\n\x05units\x18\x0e \x01(\x04\x12\x1a\n\x12price_book_version\x18\x0f \x01(\t\x12(\n\x07outcome\x18\x10 \x01(\x0e\x32\x17.licet.usage.v1.Outcome\x12\x0e\n\x06\x63\x61\x63hed\x18\x11 \x01(\x08\x12.\n\nstarted_at\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x62ytes_in\x18\x14 \x01(\x04\x12\x11\n\tbytes_out\x18\x15 \x01(\x04\x12\x1a\n\x12request_commitment\x18\x16 \x01(\x0c\x12\x1b\n\x13response_commitment\x18\x17 \x01(\x0c\x12(\n\x07segment\x18\x18 \x01(\x0b\x32\x17.licet.usage.v1.Segment:\x1e\x8a\xb5\x18\x0eusage.recorded\x92\xb5\x18\x08lease_id\"q\n\x07Segment\x12\x0c\n\x04root\x18\x01 \x01(\x0c\x12\x0c\n\x04path\x18\x02 \x03(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x37\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0b\x32\".licet.usage.v1.ReplicaCertificate\"s\n\x12ReplicaCertificate\x12\x10\n\x08operator\x18\x01 \x01(\t\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x12\n\nvalid_from\x18\x03 \x01(\x03\x12\x13\n\x0bvalid_until\x18\x04 \x01(\x03\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"\x92\x01\n\x0bLeaseFenced\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\x10\n\x08grant_id\x18\x03 \x01(\t\x12-\n\tfenced_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:\x1e\x8a\xb5\x18\x0eusage.recorded\x92\xb5\x18\x08lease_id*\x93\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n\nOUTCOME_OK\x10\x01\x12\x15\n\x11OUTCOME_CANCELLED\x10\x02\x12\x1a\n\x16OUTCOME_UPSTREAM_ERROR\x10\x03\x12\x17\n\x13OUTCOME_CLIENT_GONE\x10\x04\x12\x13\n\x0fOUTCOME_ABORTED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alicet/usage/v1/usage.proto\x12\x0elicet.usage.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elicet/options/v1/options.proto\"\xf7\x04\n\rUsageRecorded\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x10\n\x08lease_id\x18\x03 \x01(\t\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x0c\n\x04last\x18\x05 \x01(\x08\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x06 \x01(\t\x12\x12\n\naccount_id\x18\x07 \x01(\t\x12\x15\n\raccount_lease\x18\x08 \x01(\x04\x12\x10\n\x08grant_id\x18\t \x01(\t\x12\x10\n\x08\x61sset_id\x18\n \x01(\t\x12\x16\n\x0eversion_digest\x18\x0b \x01(\t\x12\x0f\n\x07plan_id\x18\x0c \x01(\t\x12\x15\n\rmetering_rule\x18\r \x01(\t\x12\r\n\x05units\x18\x0e \x01(\x04\x12\x1a\n\x12price_book_version\x18\x0f \x01(\t\x12(\n\x07outcome\x18\x10 \x01(\x0e\x32\x17.licet.usage.v1.Outcome\x12\x0e\n\x06\x63\x61\x63hed\x18\x11 \x01(\x08\x12.\n\nstarted_at\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x62ytes_in\x18\x14 \x01(\x04\x12\x11\n\tbytes_out\x18\x15 \x01(\x04\x12\x1a\n\x12request_commitment\x18\x16 \x01(\x0c\x12\x1b\n\x13response_commitment\x18\x17 \x01(\x0c\x12(\n\x07segment\x18\x18 \x01(\x0b\x32\x17.licet.usage.v1.Segment:\x1e\x8a\xb5\x18\x0eusage.recorded\x92\xb5\x18\x08lease_id\"\x83\x01\n\x07Segment\x12\x0c\n\x04root\x18\x01 \x01(\x0c\x12\x0c\n\x04path\x18\x02 \x03(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x37\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0b\x32\".licet.usage.v1.ReplicaCertificate\x12\x10\n\x08receipts\x18\x05 \x01(\r\"s\n\x12ReplicaCertificate\x12\x10\n\x08operator\x18\x01 \x01(\t\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x12\n\nvalid_from\x18\x03 \x01(\x03\x12\x13\n\x0bvalid_until\x18\x04 \x01(\x03\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"\x92\x01\n\x0bLeaseFenced\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\x10\n\x08grant_id\x18\x03 \x01(\t\x12-\n\tfenced_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:\x1e\x8a\xb5\x18\x0eusage.recorded\x92\xb5\x18\x08lease_id*\x93\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n\nOUTCOME_OK\x10\x01\x12\x15\n\x11OUTCOME_CANCELLED\x10\x02\x12\x1a\n\x16OUTCOME_UPSTREAM_ERROR\x10\x03\x12\x17\n\x13OUTCOME_CLIENT_GONE\x10\x04\x12\x13\n\x0fOUTCOME_ABORTED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,14 +37,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGERECORDED']._serialized_options = b'\212\265\030\016usage.recorded\222\265\030\010lease_id'
   _globals['_LEASEFENCED']._loaded_options = None
   _globals['_LEASEFENCED']._serialized_options = b'\212\265\030\016usage.recorded\222\265\030\010lease_id'
-  _globals['_OUTCOME']._serialized_start=1127
-  _globals['_OUTCOME']._serialized_end=1274
+  _globals['_OUTCOME']._serialized_start=1146
+  _globals['_OUTCOME']._serialized_end=1293
   _globals['_USAGERECORDED']._serialized_start=112
   _globals['_USAGERECORDED']._serialized_end=743
-  _globals['_SEGMENT']._serialized_start=745
-  _globals['_SEGMENT']._serialized_end=858
-  _globals['_REPLICACERTIFICATE']._serialized_start=860
-  _globals['_REPLICACERTIFICATE']._serialized_end=975
-  _globals['_LEASEFENCED']._serialized_start=978
-  _globals['_LEASEFENCED']._serialized_end=1124
+  _globals['_SEGMENT']._serialized_start=746
+  _globals['_SEGMENT']._serialized_end=877
+  _globals['_REPLICACERTIFICATE']._serialized_start=879
+  _globals['_REPLICACERTIFICATE']._serialized_end=994
+  _globals['_LEASEFENCED']._serialized_start=997
+  _globals['_LEASEFENCED']._serialized_end=1143
 # @@protoc_insertion_point(module_scope)

@@ -153,9 +153,12 @@ class Segment(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     CERTIFICATE_FIELD_NUMBER: _builtins.int
+    RECEIPTS_FIELD_NUMBER: _builtins.int
     root: _builtins.bytes
     signature: _builtins.bytes
-    """65 bytes r ‖ s ‖ v over the root's EIP-712 digest."""
+    """65 bytes r ‖ s ‖ v over the EIP-712 digest of (root, receipts)."""
+    receipts: _builtins.int
+    """How many receipts the segment holds."""
     @_builtins.property
     def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Siblings from the receipt's leaf to the root, 32 bytes each."""
@@ -169,10 +172,11 @@ class Segment(_message.Message):
         path: _abc.Iterable[_builtins.bytes] | None = ...,
         signature: _builtins.bytes = ...,
         certificate: Global___ReplicaCertificate | None = ...,
+        receipts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "path", b"path", "root", b"root", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "path", b"path", "receipts", b"receipts", "root", b"root", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
