@@ -1,0 +1,1 @@
+"""Examples of what is published on Licet."""

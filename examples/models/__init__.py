@@ -1,0 +1,1 @@
+"""Models on real data, with their manifests, as a publisher would bring them."""
