@@ -1,0 +1,240 @@
+"""What a wallet does on chain: publish, price, buy, deposit, transfer, distribute and claim.
+
+Every method waits until its transaction is included and returns figures read from the chain's logs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from licet_schemas.abi import load_abi
+from web3 import HTTPProvider, Web3
+from web3.contract import Contract
+from web3.exceptions import ContractCustomError, ContractLogicError, TimeExhausted, Web3Exception
+from web3.logs import DISCARD
+from web3.types import TxParams
+
+from licet_sdk import reverts
+from licet_sdk.config import Config
+from licet_sdk.errors import ChainError, ConfigError, Unreachable
+
+RECEIPT_TIMEOUT_S = 60.0
+RECEIPT_POLL_S = 0.1
+RPC_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOffer:
+    """Sale terms of a plan; amounts in the currency's smallest unit, `period_s` in seconds.
+
+    `metering_rule` is `request` or `rows:<input name>` and must equal the manifest's.
+    """
+
+    price: int
+    period_s: int
+    included_units: int
+    unit_price: int
+    metering_rule: str
+    requests_per_s: int = 1000
+    transferable: bool = True
+    optimistic_units: int = 0
+    optimistic_amount: int = 0
+    server: str = ""
+    terms_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An included transaction."""
+
+    tx_hash: str
+    block_number: int
+    gas_used: int
+    events: dict[str, dict[str, Any]]
+
+
+class Chain:
+    """One chain of the installation, and the caller's wallet on it."""
+
+    def __init__(self, config: Config, chain_id: int | None = None) -> None:
+        self._config = config
+        entry = _entry(config.require("chains_file"), chain_id)
+        self.chain_id = int(entry["chain_id"])
+        self.rpc_url = str(entry["rpc_url"])
+        self.addresses: dict[str, str] = entry["contracts"]
+        self.w3 = Web3(HTTPProvider(self.rpc_url, request_kwargs={"timeout": RPC_TIMEOUT_S}))
+
+    @property
+    def wallet(self) -> str:
+        """Checksummed address of the configured private key."""
+        return str(Account.from_key(self._config.require("private_key")).address)
+
+    def contract(self, name: str) -> Contract:
+        """A deployed contract by its name in the chains file."""
+        return self.w3.eth.contract(
+            address=Web3.to_checksum_address(self.addresses[name]), abi=load_abi(name)
+        )
+
+    def call(self, contract: str, function: str, *args: Any) -> Any:
+        """A view call at the latest block."""
+        try:
+            return self.contract(contract).functions[function](*args).call()
+        except (OSError, Web3Exception) as error:
+            raise as_licet_error(error, self.rpc_url) from error
+
+    def send(self, contract: str, function: str, *args: Any) -> Sent:
+        """Signs, sends and waits for one transaction; raises ChainError with the contract's own reason."""
+        target = self.contract(contract)
+        account = Account.from_key(self._config.require("private_key"))
+        try:
+            fields: TxParams = {
+                "from": account.address,
+                "nonce": self.w3.eth.get_transaction_count(account.address, "pending"),
+                "chainId": self.chain_id,
+            }
+            signed = account.sign_transaction(target.functions[function](*args).build_transaction(fields))
+            tx_hash = self.w3.eth.send_raw_transaction(signed.raw_transaction)
+            receipt = self.w3.eth.wait_for_transaction_receipt(tx_hash, RECEIPT_TIMEOUT_S, RECEIPT_POLL_S)
+        except (OSError, Web3Exception) as error:
+            raise as_licet_error(error, self.rpc_url) from error
+        if receipt["status"] != 1:
+            raise ChainError(
+                "reverted", f"{contract}.{function} reverted in {tx_hash.to_0x_hex()}", "see its trace"
+            )
+        return Sent(tx_hash.to_0x_hex(), receipt["blockNumber"], receipt["gasUsed"], self._events(receipt))
+
+    def _events(self, receipt: Any) -> dict[str, dict[str, Any]]:
+        """Last occurrence of each known event in a receipt, by name."""
+        found: dict[str, dict[str, Any]] = {}
+        names = {address.lower(): name for name, address in self.addresses.items()}
+        for name in {
+            names[log["address"].lower()] for log in receipt["logs"] if log["address"].lower() in names
+        }:
+            contract = self.contract(name)
+            for event in (entry["name"] for entry in load_abi(name) if entry["type"] == "event"):
+                for log in contract.events[event]().process_receipt(receipt, errors=DISCARD):
+                    if log["address"].lower() == self.addresses[name].lower():
+                        found[log["event"]] = dict(log["args"])
+        return found
+
+    # --- publisher
+
+    def register_asset(self, slug: str, kind: int = 1) -> tuple[str, Sent]:
+        """Registers `owner/model`; returns its asset id."""
+        sent = self.send("AssetRegistry", "register", slug, kind, self.wallet)
+        return "0x" + sent.events["AssetRegistered"]["assetId"].hex(), sent
+
+    def asset_id(self, slug: str) -> str:
+        """The asset id of a registered slug; raises ChainError when there is none."""
+        token_id = int.from_bytes(Web3.keccak(text=slug))
+        return "0x" + bytes(self.call("AssetRegistry", "assetIdOf", token_id)).hex()
+
+    def publish_version(self, asset_id: str, digest: str, uri: str) -> Sent:
+        """Publishes a version and makes it the active one."""
+        self.send("AssetRegistry", "publishVersion", _b32(asset_id), _b32(digest), uri)
+        return self.send("AssetRegistry", "activateVersion", _b32(asset_id), _b32(digest))
+
+    def create_plan(self, asset_id: str, offer: PlanOffer) -> tuple[int, Sent]:
+        """Puts immutable sale terms on chain; returns the plan id."""
+        terms = (
+            _b32(asset_id),
+            Web3.to_checksum_address(self.addresses["TestUSD"]),
+            offer.price,
+            offer.period_s,
+            offer.included_units,
+            offer.unit_price,
+            offer.metering_rule,
+            offer.requests_per_s,
+            offer.transferable,
+            offer.optimistic_units,
+            offer.optimistic_amount,
+            Web3.to_checksum_address(offer.server),
+            _b32(offer.terms_digest),
+        )
+        sent = self.send("PlanBook", "createPlan", terms)
+        return int(sent.events["PlanCreated"]["planId"]), sent
+
+    # --- buyer
+
+    def buy(self, plan_id: int, recipient: str = "") -> tuple[int, Sent]:
+        """Pays the plan's price and receives a license; returns its token id."""
+        price = int(self.call("PlanBook", "termsOf", plan_id)[2])
+        self._approve("LicenseSale", price)
+        to = Web3.to_checksum_address(recipient or self.wallet)
+        sent = self.send("LicenseSale", "purchase", plan_id, to, price)
+        return int(sent.events["LicensePurchased"]["tokenId"]), sent
+
+    def deposit(self, operator: str, amount: int) -> tuple[str, Sent]:
+        """Locks `amount` in the escrow for use at one operator; returns the deposit id."""
+        self._approve("UsageEscrow", amount)
+        token = Web3.to_checksum_address(self.addresses["TestUSD"])
+        sent = self.send("UsageEscrow", "deposit", Web3.to_checksum_address(operator), token, amount)
+        return "0x" + sent.events["Deposited"]["depositId"].hex(), sent
+
+    def request_exit(self, deposit_id: str, amount: int) -> tuple[int, Sent]:
+        """Asks for money back; it leaves the spendable amount at once and unlocks after the exit delay."""
+        sent = self.send("UsageEscrow", "requestExit", _b32(deposit_id), amount)
+        return int(sent.events["ExitRequested"]["exitId"]), sent
+
+    def transfer_license(self, token_id: int, to: str) -> Sent:
+        """Gives a license away; the former holder's calls are refused from the next block on."""
+        return self.send("License", "transferFrom", self.wallet, Web3.to_checksum_address(to), token_id)
+
+    # --- owner
+
+    def claim(self, asset_ids: Sequence[str]) -> tuple[int, Sent]:
+        """Distributes the assets' pending revenue, then claims all that the wallet is owed."""
+        token = Web3.to_checksum_address(self.addresses["TestUSD"])
+        for asset_id in asset_ids:
+            if int(self.call("RevenueRouter", "pendingOf", _b32(asset_id), token)[0]):
+                self.send("RevenueRouter", "distribute", _b32(asset_id), token)
+        sent = self.send("RevenueRouter", "claim", token)
+        return int(sent.events["Claimed"]["amount"]), sent
+
+    def balance(self, account: str = "") -> int:
+        """TestUSD of an account, smallest unit."""
+        return int(self.call("TestUSD", "balanceOf", Web3.to_checksum_address(account or self.wallet)))
+
+    def _approve(self, spender: str, amount: int) -> None:
+        address = Web3.to_checksum_address(self.addresses[spender])
+        if int(self.call("TestUSD", "allowance", self.wallet, address)) < amount:
+            self.send("TestUSD", "approve", address, amount)
+
+
+def _entry(path: str, chain_id: int | None) -> dict[str, Any]:
+    try:
+        chains = json.loads(Path(path).read_text())["chains"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError("config_invalid", f"chains file {path}: {error}", "run `make up` again") from error
+    for entry in chains:
+        if chain_id is None or int(entry["chain_id"]) == chain_id:
+            return dict(entry)
+    raise ConfigError("config_invalid", f"no chain {chain_id} in {path}", "name one that the file lists")
+
+
+def _b32(value: str) -> bytes:
+    raw = bytes.fromhex(value.removeprefix("0x"))
+    if len(raw) != 32:
+        raise ConfigError("invalid_value", f"{value!r} is not 32 bytes of hex", "pass 0x and 64 hex digits")
+    return raw
+
+
+def as_licet_error(error: Exception, rpc_url: str) -> ChainError | Unreachable:
+    """The SDK's error for whatever web3 raised."""
+    if isinstance(error, ContractCustomError):
+        name, message = reverts.explain(str(error.data or error.message))
+        return ChainError(name, message, reverts.remedy(name))
+    if isinstance(error, ContractLogicError):
+        return ChainError("reverted", str(error), "check the arguments and the wallet's balance")
+    if isinstance(error, TimeExhausted):
+        return ChainError(
+            "not_included", f"no block took the transaction in {RECEIPT_TIMEOUT_S:.0f} s", "look it up"
+        )
+    if isinstance(error, OSError):
+        return Unreachable("unreachable", f"the chain at {rpc_url} did not answer", "check `make status`")
+    return ChainError("chain_error", str(error), "check the wallet's balance and the chain's log")

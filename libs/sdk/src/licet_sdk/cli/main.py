@@ -1,0 +1,63 @@
+"""The `licet` command: publish, price, buy, call, account for and claim, from a terminal or a script.
+
+Exit codes: 0 done, 1 failed, 2 wrong use or configuration, 3 unreachable, 4 refused, 5 refused by a contract,
+6 verification failed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from licet_sdk.cli import books, doctor, publisher, usage, wallet
+from licet_sdk.cli.output import Output
+from licet_sdk.errors import LicetError
+
+app = typer.Typer(
+    name="licet",
+    help="AI models as on-chain assets: owned, licensed, metered and paid for.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON value instead of a table.")] = False,
+) -> None:
+    """Settings come from LICET_* variables or the local stack's endpoints file; `licet doctor` checks them."""
+    context.obj = Output(as_json=as_json)
+
+
+app.command("doctor")(doctor.doctor)
+app.add_typer(publisher.asset, name="asset", help="Assets and their versions.")
+app.add_typer(publisher.plan, name="plan", help="Sale terms.")
+app.command("buy")(wallet.buy)
+app.command("deposit")(wallet.deposit)
+app.add_typer(wallet.key, name="key", help="API keys.")
+app.command("infer")(usage.infer)
+app.command("usage")(usage.usage)
+app.add_typer(usage.receipt, name="receipt", help="Signed proof of what was billed.")
+app.command("claim")(wallet.claim)
+app.command("reconcile")(books.reconcile)
+
+
+def main() -> None:
+    """Entry point; turns every LicetError into one line, its remedy and its exit code."""
+    argv = sys.argv[1:]
+    # --json is accepted after the command as well, where people type it.
+    if "--json" in argv:
+        argv = ["--json", *(a for a in argv if a != "--json")]
+    try:
+        app(args=argv)
+    except LicetError as error:
+        Output(as_json="--json" in argv).fail(error)
+        raise SystemExit(error.exit_code) from error
+
+
+if __name__ == "__main__":
+    main()

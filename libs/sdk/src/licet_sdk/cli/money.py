@@ -1,0 +1,33 @@
+"""Amounts as people write them, and as the chain counts them."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+from licet_sdk.errors import ConfigError
+
+DECIMALS = 6
+
+
+def parse_amount(text: str) -> int:
+    """`"9.90"` → smallest units of a currency with 6 decimals; raises ConfigError rather than rounding."""
+    try:
+        amount = Decimal(text).scaleb(DECIMALS)
+    except InvalidOperation as error:
+        raise ConfigError(
+            "invalid_amount", f"{text!r} is not an amount", "write it like 25 or 9.90"
+        ) from error
+    if not amount.is_finite() or amount < 0 or amount != amount.to_integral_value():
+        raise ConfigError(
+            "invalid_amount",
+            f"{text!r} is negative or has more than {DECIMALS} decimals",
+            "write it like 25 or 9.90",
+        )
+    return int(amount)
+
+
+def format_amount(amount: int) -> str:
+    """Smallest units → decimal text, without losing a digit."""
+    sign = "-" if amount < 0 else ""
+    whole, rest = divmod(abs(amount), 10**DECIMALS)
+    return f"{sign}{whole}.{rest:0{DECIMALS}d}".rstrip("0").rstrip(".") if rest else f"{sign}{whole}"

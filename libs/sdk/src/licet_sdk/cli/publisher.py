@@ -1,0 +1,88 @@
+"""Commands of a publisher: assets and plans."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from licet_sdk.chain import PlanOffer
+from licet_sdk.cli.money import parse_amount
+from licet_sdk.cli.output import Output
+from licet_sdk.client import Client
+from licet_sdk.errors import ChainError, ConfigError
+
+asset = typer.Typer(no_args_is_help=True)
+plan = typer.Typer(no_args_is_help=True)
+
+
+@asset.command("publish")
+def publish(
+    context: typer.Context,
+    slug: Annotated[str, typer.Argument(help="owner/model")],
+    folder: Annotated[Path, typer.Argument(help="Folder with manifest.json and the artefacts it names.")],
+) -> None:
+    """Uploads a version, registers the asset when it is new, and publishes and activates the version on chain."""
+    output: Output = context.obj
+    client = Client()
+    with output.step("uploading artefacts"):
+        digest, _ = client.vault.upload(folder)
+    with output.step("registering the asset"):
+        asset_id = _registered(client, slug)
+    with output.step("publishing the version"):
+        sent = client.chain.publish_version(asset_id, digest, f"{client.config.vault}/v1/manifests/{digest}")
+    output.show(
+        {"slug": slug, "asset_id": asset_id, "version_digest": digest, "tx_hash": sent.tx_hash}, "published"
+    )
+
+
+def _registered(client: Client, slug: str) -> str:
+    try:
+        return client.chain.asset_id(slug)
+    except ChainError as error:
+        if error.code != "AssetRegistry_UnknownAsset":
+            raise
+    return client.chain.register_asset(slug)[0]
+
+
+@plan.command("create")
+def create(  # noqa: PLR0913 - one option a term
+    context: typer.Context,
+    slug: Annotated[str, typer.Argument(help="owner/model")],
+    server: Annotated[str, typer.Option(help="Address of the operator that serves the plan.")],
+    terms: Annotated[Path, typer.Option(help="The license text; its sha256 goes on chain.")],
+    price: Annotated[str, typer.Option(help="Price of one period, for example 25 or 9.90.")] = "0",
+    period_s: Annotated[int, typer.Option("--period", help="Length of a period in seconds.")] = 30 * 86400,
+    included_units: Annotated[int, typer.Option("--included", help="Units that the price includes.")] = 0,
+    unit_price: Annotated[str, typer.Option(help="Price of each further unit, drawn from a deposit.")] = "0",
+    metering_rule: Annotated[
+        str, typer.Option("--metering", help="request, or rows:<input name>.")
+    ] = "request",
+    transferable: Annotated[bool, typer.Option(help="Whether a license may change hands.")] = True,
+    optimistic_units: Annotated[int, typer.Option(help="Units usable before the purchase is final.")] = 0,
+) -> None:
+    """Puts immutable sale terms on chain."""
+    output: Output = context.obj
+    client = Client()
+    try:
+        digest = "0x" + sha256(terms.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError("config_invalid", f"terms: {error}", "name a readable file") from error
+    offer = PlanOffer(
+        price=parse_amount(price),
+        period_s=period_s,
+        included_units=included_units,
+        unit_price=parse_amount(unit_price),
+        metering_rule=metering_rule,
+        transferable=transferable,
+        optimistic_units=optimistic_units,
+        server=server,
+        terms_digest=digest,
+    )
+    with output.step("creating the plan"):
+        plan_id, sent = client.chain.create_plan(client.chain.asset_id(slug), offer)
+    output.show(
+        {"plan_id": plan_id, "slug": slug, "terms_digest": digest, "tx_hash": sent.tx_hash}, "plan created"
+    )

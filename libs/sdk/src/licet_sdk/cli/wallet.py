@@ -1,0 +1,78 @@
+"""Commands of a wallet: buy, deposit, keys and claims."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from licet_sdk.cli.money import format_amount, parse_amount
+from licet_sdk.cli.output import Output
+from licet_sdk.client import Client
+
+key = typer.Typer(no_args_is_help=True)
+
+
+def buy(
+    context: typer.Context,
+    plan_id: Annotated[int, typer.Argument(help="Plan to buy a license from.")],
+    recipient: Annotated[str, typer.Option(help="Who receives the license; default: the payer.")] = "",
+) -> None:
+    """Pays a plan's price and receives a license for one period."""
+    output: Output = context.obj
+    client = Client()
+    with output.step("buying the license"):
+        token_id, sent = client.chain.buy(plan_id, recipient)
+    bought = sent.events["LicensePurchased"]
+    output.show(
+        {
+            "license": token_id,
+            "plan_id": plan_id,
+            "price": format_amount(bought["price"]),
+            "end_time": bought["endTime"],
+            "tx_hash": sent.tx_hash,
+        },
+        "license bought",
+    )
+
+
+def deposit(
+    context: typer.Context,
+    operator: Annotated[str, typer.Argument(help="Address of the operator that may draw for use.")],
+    amount: Annotated[str, typer.Argument(help="For example 25 or 9.90.")],
+) -> None:
+    """Locks money in the escrow for use beyond a plan's included units; it can be taken back after the exit delay."""
+    output: Output = context.obj
+    client = Client()
+    with output.step("depositing"):
+        deposit_id, sent = client.chain.deposit(operator, parse_amount(amount))
+    total = format_amount(sent.events["Deposited"]["total"])
+    output.show({"deposit_id": deposit_id, "spendable": total, "tx_hash": sent.tx_hash}, "deposited")
+
+
+@key.command("create")
+def create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What the key is for.")] = "default",
+) -> None:
+    """Signs in with the wallet and makes an API key. It is shown this once; keep it."""
+    output: Output = context.obj
+    client = Client()
+    with output.step("signing in"):
+        login = client.licensing.login(client.chain.chain_id)
+    made = client.licensing.create_key(name)
+    output.show(
+        {"key": made["key"], "id": made["id"], "name": name, "account_id": login["account_id"]}, "key"
+    )
+
+
+def claim(
+    context: typer.Context,
+    slugs: Annotated[list[str], typer.Argument(help="Assets whose revenue to distribute first.")],
+) -> None:
+    """Distributes the assets' revenue and claims what the wallet is owed."""
+    output: Output = context.obj
+    client = Client()
+    with output.step("claiming"):
+        amount, sent = client.chain.claim([client.chain.asset_id(slug) for slug in slugs])
+    output.show({"claimed": format_amount(amount), "tx_hash": sent.tx_hash}, "claimed")

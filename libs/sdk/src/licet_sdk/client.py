@@ -1,0 +1,60 @@
+"""One installation as seen by one caller."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from licet_sdk.chain import Chain
+from licet_sdk.config import Config
+from licet_sdk.inference import Answer, Inference, Tensors
+from licet_sdk.licensing import Licensing
+from licet_sdk.usage import Usage
+from licet_sdk.vault import Vault
+
+
+class Client:
+    """The parts of an installation, each connected when first used.
+
+    >>> client = Client()                                        # doctest: +SKIP
+    >>> client.infer("acme/tumour-risk", {"FEATURES": rows})     # doctest: +SKIP
+    """
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or Config.load()
+        self._replicas: dict[int, Inference] = {}
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The caller's wallet on the installation's first chain."""
+        return Chain(self.config)
+
+    @cached_property
+    def licensing(self) -> Licensing:
+        """Login, keys and rights."""
+        return Licensing(self.config)
+
+    @cached_property
+    def vault(self) -> Vault:
+        """Uploads, as the signed-in publisher."""
+        return Vault(self.config, self._session())
+
+    @cached_property
+    def usage(self) -> Usage:
+        """Charges, receipts and, with the operator's token, the books."""
+        return Usage(self.config, "" if self.config.api_key else self._session())
+
+    def infer(self, slug: str, inputs: Tensors, *, replica: int = 0, binary: bool = True) -> Answer:
+        """Calls `owner/model` through one gateway replica."""
+        if replica not in self._replicas:
+            self._replicas[replica] = Inference(self.config, replica)
+        return self._replicas[replica](slug, inputs, binary=binary)
+
+    def close(self) -> None:
+        """Closes the gateway connections."""
+        for replica in self._replicas.values():
+            replica.close()
+
+    def _session(self) -> str:
+        if not self.config.session and self.config.private_key:
+            return str(self.licensing.login(self.chain.chain_id)["session"])
+        return self.config.session

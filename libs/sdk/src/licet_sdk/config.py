@@ -1,0 +1,108 @@
+"""Where an installation is and who calls: from arguments, the environment, or a local stack's endpoints file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from licet_sdk.errors import ConfigError
+
+ENDPOINTS_FILE = Path(".local/endpoints.json")
+_URLS = ("gateway", "licensing", "indexer", "billing", "vault")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Addresses and credentials of one caller.
+
+    `gateway` may list several replicas; calls go to the first, `Client.infer` takes `replica` to choose another.
+    Secrets are never printed: their fields are left out of the repr by `__repr__`.
+    """
+
+    gateway: tuple[str, ...] = ()
+    licensing: str = ""
+    indexer: str = ""
+    billing: str = ""
+    vault: str = ""
+    chains_file: str = ""
+    private_key: str = ""
+    api_key: str = ""
+    session: str = ""
+    operator_token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Config(gateway={self.gateway}, licensing={self.licensing!r}, indexer={self.indexer!r})"
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Config:
+        """Reads LICET_* variables over the endpoints file named by LICET_ENDPOINTS, or the local stack's.
+
+        LICET_GATEWAY_URL (comma-separated), LICET_{LICENSING,INDEXER,BILLING,VAULT}_URL, LICET_CHAINS_FILE, and
+        LICET_PRIVATE_KEY, LICET_API_KEY, LICET_SESSION, LICET_OPERATOR_TOKEN, each also with `_FILE`.
+        Raises ConfigError when a named file cannot be read.
+        """
+        env = os.environ if environ is None else environ
+        config = _from_endpoints(
+            Path(env.get("LICET_ENDPOINTS", ENDPOINTS_FILE)), named="LICET_ENDPOINTS" in env
+        )
+        if urls := env.get("LICET_GATEWAY_URL"):
+            config = replace(
+                config, gateway=tuple(u.strip().rstrip("/") for u in urls.split(",") if u.strip())
+            )
+        for name in _URLS[1:]:
+            if url := env.get(f"LICET_{name.upper()}_URL"):
+                config = replace(config, **_field(name, url.rstrip("/")))
+        if path := env.get("LICET_CHAINS_FILE"):
+            config = replace(config, chains_file=path)
+        for name in ("private_key", "api_key", "session", "operator_token"):
+            if value := _secret(env, f"LICET_{name.upper()}"):
+                config = replace(config, **_field(name, value))
+        return config
+
+    def require(self, name: str) -> str:
+        """The value of a setting; raises ConfigError that names the variable to set when it is empty."""
+        value = self.gateway[0] if name == "gateway" and self.gateway else getattr(self, name)
+        if not value:
+            variable = f"LICET_{name.upper()}" + ("_URL" if name in _URLS else "")
+            raise ConfigError(
+                "config_missing",
+                f"{name.replace('_', ' ')} is not configured",
+                f"set {variable}, or run `make up` so that the local stack writes {ENDPOINTS_FILE}",
+            )
+        return str(value)
+
+
+def _field(name: str, value: str) -> dict[str, Any]:
+    return {name: value}
+
+
+def _secret(env: Mapping[str, str], name: str) -> str:
+    if value := env.get(name):
+        return value
+    path = env.get(f"{name}_FILE")
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise ConfigError("config_invalid", f"{name}_FILE: {error}", "name a readable file") from error
+
+
+def _from_endpoints(path: Path, *, named: bool) -> Config:
+    try:
+        data = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        if named:
+            raise ConfigError(
+                "config_invalid", f"no endpoints file at {path}", "run `make up` first"
+            ) from error
+        return Config()
+    except (OSError, ValueError) as error:
+        raise ConfigError("config_invalid", f"{path}: {error}", "run `make up` again") from error
+    gateways = tuple(g["http"] for g in data.get("gateways", []))
+    urls = {name: data.get(name, {}).get("http", "") for name in _URLS[1:]}
+    return Config(gateway=gateways, chains_file=data.get("chains_file", ""), **urls)

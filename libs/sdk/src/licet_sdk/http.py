@@ -1,0 +1,77 @@
+"""One HTTP connection pool to a service, with its errors turned into the SDK's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import stamina
+
+from licet_sdk.errors import Refused, Unreachable
+
+TIMEOUT_S = 30.0
+# A lost connection or a 503 passes within seconds when a replica restarts; longer outages are the caller's to see.
+ATTEMPTS = 4
+
+
+class Service:
+    """JSON over HTTP to one base URL. GETs are repeated when the service cannot be reached; writes never are."""
+
+    def __init__(self, name: str, url: str, headers: dict[str, str] | None = None) -> None:
+        self.name = name
+        self.url = url
+        self._client = httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT_S)
+
+    def close(self) -> None:
+        """Closes pooled connections."""
+        self._client.close()
+
+    def get(self, path: str, **params: str | int) -> Any:
+        """GET as JSON; raises Refused for a problem answer, Unreachable when there is none."""
+        given = {k: v for k, v in params.items() if v not in ("", None)}
+        for attempt in stamina.retry_context(
+            on=Unreachable, attempts=ATTEMPTS, wait_initial=0.1, wait_max=2.0
+        ):
+            with attempt:
+                return self._send("GET", path, params=given)
+        raise AssertionError("retry_context ends by return or raise")
+
+    def post(self, path: str, body: object | None = None) -> Any:
+        """POST of a JSON body."""
+        return self._send("POST", path, json=body)
+
+    def delete(self, path: str) -> Any:
+        """DELETE."""
+        return self._send("DELETE", path)
+
+    def put_bytes(self, path: str, content: bytes) -> Any:
+        """PUT of raw bytes."""
+        return self._send("PUT", path, content=content, headers={"content-type": "application/octet-stream"})
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> Any:
+        try:
+            response = self._client.request(method, path, **kwargs)
+        except httpx2.TransportError as error:
+            raise Unreachable(
+                "unreachable",
+                f"{self.name} at {self.url} did not answer ({type(error).__name__})",
+                "check `make status`, then the service's log with `make logs`",
+            ) from error
+        if response.is_success:
+            return response.json() if response.content else None
+        raise refusal(response.status_code, response.content, self.name)
+
+
+def refusal(status: int, content: bytes, service: str) -> Refused | Unreachable:
+    """The error for an answer that is not 2xx: problem+json, a gateway refusal, or anything else."""
+    try:
+        body = httpx2.Response(status, content=content).json()
+    except ValueError:
+        body = {}
+    if not isinstance(body, dict):
+        body = {}
+    code = str(body.get("code") or f"http_{status}")
+    message = str(
+        body.get("detail") or body.get("error") or body.get("title") or f"{service} answered {status}"
+    )
+    return Refused(code, message, str(body.get("remedy") or ""), status=status)

@@ -1,0 +1,70 @@
+"""Turns a contract's custom error data into its name, its values and a remedy."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+from licet_schemas.abi import load_abi
+from web3 import Web3
+
+_CONTRACTS = (
+    "AssetRegistry",
+    "PlanBook",
+    "License",
+    "LicenseSale",
+    "UsageEscrow",
+    "RevenueRouter",
+    "Directory",
+    "TestUSD",
+)
+_REMEDIES = {
+    "AssetRegistry_SlugTaken": "choose another name, or publish a version of the registered asset",
+    "AssetRegistry_NamespaceTaken": "choose a namespace (the part before the slash) of your own",
+    "AssetRegistry_InvalidSlug": "use owner/model, each part 1 to 39 of a-z, 0-9 and -",
+    "PlanBook_UnknownPlan": "list plans with the indexer's /v1/plans",
+    "PlanBook_Closed": "choose a plan that is open",
+    "LicenseSale_PriceAboveMax": "read the plan's price again",
+    "ERC20InsufficientBalance": "fund the wallet with the plan's currency",
+    "ERC20InsufficientAllowance": "approve the contract for the amount",
+    "License_NotTransferable": "the plan's terms do not allow transfers",
+    "UsageEscrow_InsufficientSpendable": "ask for at most the deposit's spendable amount",
+    "UsageEscrow_ExitLocked": "withdraw after the unlock time",
+    "RevenueRouter_NothingToClaim": "nothing is owed yet; revenue arrives with sales and settlements",
+}
+
+
+def explain(data: str) -> tuple[str, str]:
+    """Name and readable text of custom error data (0x-hex); unknown data is returned as it is."""
+    entry = _errors().get(data[:10].lower())
+    if entry is None:
+        return "reverted", f"the contract refused with {data[:10]}"
+    name, inputs = entry
+    try:
+        values = decode([i["type"] for i in inputs], bytes.fromhex(data[10:]))
+    except (DecodingError, ValueError):
+        values = ()
+    shown = ", ".join(f"{i['name']}={_shown(v)}" for i, v in zip(inputs, values, strict=False))
+    return name, f"{name}({shown})"
+
+
+def remedy(name: str) -> str:
+    """What to do about an error, empty when there is no standing advice."""
+    return _REMEDIES.get(name, "")
+
+
+def _shown(value: object) -> str:
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+@cache
+def _errors() -> dict[str, tuple[str, list[dict[str, Any]]]]:
+    found = {}
+    for contract in _CONTRACTS:
+        for entry in load_abi(contract):
+            if entry["type"] == "error":
+                signature = f"{entry['name']}({','.join(i['type'] for i in entry['inputs'])})"
+                found[Web3.keccak(text=signature)[:4].to_0x_hex()] = (entry["name"], entry["inputs"])
+    return found
