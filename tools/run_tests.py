@@ -1,0 +1,48 @@
+"""`make test`: the contracts' tests, then pytest, on servers that are started once. Non-zero on any failure or skip.
+
+Servers that ran before stay up; those started here are stopped at the end.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from infra.local.launch import PartFailed  # noqa: E402 - the line above makes it importable
+from infra.local.stack import Stack  # noqa: E402
+
+
+def forge_tests() -> int:
+    """Every Solidity test; forge's exit code."""
+    return subprocess.run(["forge", "test", "--root", "contracts"], cwd=ROOT, check=False).returncode
+
+
+def python_tests(args: list[str]) -> int:
+    """pytest with the given arguments; its exit code, which a skipped test makes non-zero (`conftest.py`)."""
+    return subprocess.run([sys.executable, "-m", "pytest", *args], cwd=ROOT, check=False).returncode
+
+
+def main(args: list[str]) -> int:
+    """Start the servers, run both suites even if the first fails, and stop what was started."""
+    stack = Stack("test", report=lambda line: print(f"  {line}", flush=True))
+    try:
+        started = stack.start()
+    except PartFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    try:
+        contracts_failed = forge_tests() != 0
+        if contracts_failed:
+            print("the contracts' tests failed; the Python tests follow", flush=True)
+        return 1 if python_tests(args) != 0 or contracts_failed else 0
+    finally:
+        if started:
+            Stack("test").stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
