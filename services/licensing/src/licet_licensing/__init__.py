@@ -1,0 +1,1 @@
+"""Licensing: accounts and keys, spendable rights, leases and revocation."""

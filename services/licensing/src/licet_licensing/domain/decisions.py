@@ -1,0 +1,300 @@
+"""The one decision: may this account call this model, and from which right.
+
+Pure. The rights are tried in a fixed order (own licenses, the one that ends soonest first; then the deposit beside a
+running license) and never mixed. `Explain` runs the same function, so that it cannot tell another story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from licet_licensing.domain.codes import MESSAGES, REMEDIES, Code
+from licet_licensing.domain.facts import Asset, Plan
+from licet_licensing.domain.grants import Grant, GrantState, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Bounds of every lease. No lease lives longer than `ttl_s`, or than its right."""
+
+    operator: str
+    ttl_s: float
+    retry_after_ms: int
+    mirror_silence_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """How well a chain is known: the newest block heard of, and when the indexer was heard (unix seconds)."""
+
+    chain_id: int
+    block_number: int
+    block_hash: str
+    final_block: int
+    heard_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a worker wants: `wanted` units for its rate, at least `minimum` for the call that waits."""
+
+    wanted: int
+    minimum: int
+    min_block: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that a decision may look at.
+
+    `licenses` are the account's grants for the asset, `deposits` those with this operator; `history` are the codes of
+    licenses that the account's wallets held and lost. `indebted` are payers whose use a reorganisation left unpaid.
+    """
+
+    now: float
+    account_id: str | None
+    asset: Asset | None
+    mirror: Mirror | None
+    licenses: tuple[Grant, ...] = ()
+    deposits: tuple[Grant, ...] = ()
+    history: frozenset[Code] = frozenset()
+    plans: Mapping[str, Plan] | None = None
+    indebted: frozenset[str] = frozenset()
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One look at one right or rule, in the order in which they were tried."""
+
+    subject: str
+    code: Code
+    detail: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether this look let the call pass."""
+        return self.code is Code.OK
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The lease to open: `cost` in the grant's measure is what `units` may cost at most."""
+
+    grant: Grant
+    plan: Plan
+    units: int
+    unit_price: int
+    ttl_ms: int
+    requests_per_s: int
+    requires: Grant | None
+    steps: tuple[Step, ...]
+
+    code = Code.OK
+
+    @property
+    def cost(self) -> int:
+        """What the lease holds of the grant."""
+        return self.units * self.unit_price if self.unit_price else self.units
+
+    @property
+    def max_amount(self) -> int:
+        """What the units may cost at most, in smallest currency units; 0 for included ones."""
+        return self.units * self.unit_price
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No lease, and why."""
+
+    code: Code
+    steps: tuple[Step, ...]
+    retry_after_ms: int = 0
+
+    @property
+    def message(self) -> str:
+        """What is wrong, in a sentence."""
+        return MESSAGES[self.code]
+
+    @property
+    def remedy(self) -> str:
+        """What the caller can do."""
+        return REMEDIES[self.code]
+
+
+Decision = Approval | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A right that could be lent: how many units of calls it has free, at which price each."""
+
+    grant: Grant
+    plan: Plan
+    free_units: int
+    unit_price: int
+    until: int
+    requires: Grant | None = None
+
+
+def decide(ask: Ask, scene: Scene, policy: Policy) -> Decision:
+    """The decision, with every step that led to it. Lends nothing itself."""
+    gate = _gate(ask, scene, policy)
+    if gate is not None:
+        return Refusal(gate.code, (gate,), policy.retry_after_ms if gate.code is Code.MIRROR_STALE else 0)
+    steps: list[Step] = []
+    for found in _rights(scene, policy):
+        if isinstance(found, Step):
+            steps.append(found)
+            continue
+        units = lease_size(ask, found.free_units, scene.workers)
+        if units == 0:
+            steps.append(
+                Step(found.grant.grant_id, Code.QUOTA_EXHAUSTED, f"{found.free_units} units are free")
+            )
+            continue
+        steps.append(Step(found.grant.grant_id, Code.OK, f"{units} of {found.free_units} free units"))
+        return _approve(found, units, scene, policy, tuple(steps))
+    return _refuse(scene, policy, steps)
+
+
+def lease_size(ask: Ask, free: int, workers: int) -> int:
+    """Units to lend of `free` ones; 0 when the waiting call does not fit.
+
+    A worker gets what it wants up to an equal share of what is free, but never less than the call that waits needs:
+    near the end of a quota leases shrink to single calls instead of starving anyone.
+    """
+    minimum = max(1, ask.minimum)
+    if free < minimum:
+        return 0
+    share = free // max(1, workers)
+    return max(minimum, min(ask.wanted, share))
+
+
+def _gate(ask: Ask, scene: Scene, policy: Policy) -> Step | None:
+    if scene.account_id is None:
+        return Step("credential", Code.CREDENTIAL_INVALID)
+    asset = scene.asset
+    if asset is None:
+        return Step("asset", Code.MODEL_UNKNOWN)
+    mirror = scene.mirror
+    if mirror is None or scene.now - mirror.heard_at > policy.mirror_silence_s:
+        return Step("mirror", Code.MIRROR_STALE, "the indexer is silent")
+    if ask.min_block > max(asset.last_block, mirror.final_block):
+        return Step("mirror", Code.MIRROR_STALE, f"block {ask.min_block} is not known yet")
+    if asset.version_digest is None:
+        return Step("asset", Code.MODEL_NOT_READY)
+    return None
+
+
+def _rights(scene: Scene, policy: Policy) -> Iterator[Step | _Offer]:
+    plans = scene.plans or {}
+    running: list[tuple[Grant, Plan]] = []
+    for grant in sorted(scene.licenses, key=lambda grant: (grant.end_time, grant.grant_id)):
+        plan = plans.get(grant.plan_key)
+        step = _look(grant, plan, scene.now, policy)
+        if step is not None or plan is None:
+            yield step or Step(grant.grant_id, Code.LICENSE_MISSING, "its plan is not on the chain any more")
+            continue
+        running.append((grant, plan))
+        if grant.state is GrantState.PROVISIONAL and grant.payer in scene.indebted:
+            yield Step(grant.grant_id, Code.QUOTA_EXHAUSTED, "not final, and earlier use is uncovered")
+            continue
+        yield _Offer(grant, plan, grant.balance.free, 0, grant.end_time)
+    # The license that lasts longest carries the deposit, so that the lease dies as late as the right allows.
+    yield from _deposit_offers(scene, list(reversed(running)))
+
+
+def _look(grant: Grant, plan: Plan | None, now: float, policy: Policy) -> Step | None:
+    """Why this license cannot be used; None when it can."""
+    if grant.quarantined:
+        return Step(grant.grant_id, Code.MIRROR_STALE, "an event of this right could not be applied")
+    if grant.state is GrantState.RETRACTED:
+        return Step(grant.grant_id, Code.LICENSE_REVOKED, "its purchase left the chain")
+    if grant.state is GrantState.TRANSFERRED:
+        return Step(grant.grant_id, Code.LICENSE_TRANSFERRED, "its plan forbids the transfer that was made")
+    if not grant.is_running(now):
+        return Step(grant.grant_id, Code.LICENSE_EXPIRED, f"it ended at {grant.end_time}")
+    if plan is not None and plan.server != policy.operator:
+        return Step(grant.grant_id, Code.LICENSE_MISSING, f"its plan is served by {plan.server}")
+    return None
+
+
+def _deposit_offers(scene: Scene, running: list[tuple[Grant, Plan]]) -> Iterator[Step | _Offer]:
+    for grant in sorted(scene.deposits, key=lambda grant: grant.grant_id):
+        if grant.quarantined:
+            yield Step(grant.grant_id, Code.MIRROR_STALE, "an event of this deposit could not be applied")
+            continue
+        for required, plan in running:
+            if not _pays(grant, required, plan):
+                continue
+            free = _free_amount(grant, plan, scene.indebted) // plan.unit_price
+            yield _Offer(grant, plan, free, plan.unit_price, required.end_time, required)
+            break
+
+
+def _pays(deposit: Grant, license_grant: Grant, plan: Plan) -> bool:
+    return (
+        plan.unit_price > 0
+        and deposit.chain_id == license_grant.chain_id
+        and deposit.operator == plan.server
+        and deposit.currency == plan.currency
+    )
+
+
+def _free_amount(deposit: Grant, plan: Plan, indebted: frozenset[str]) -> int:
+    """Free amount under this plan's optimistic limit: beyond the floor, no more than the plan lends in good faith."""
+    optimistic = 0 if deposit.payer in indebted else plan.optimistic_amount
+    ceiling = deposit.floor + optimistic - deposit.balance.committed
+    return max(0, min(deposit.balance.free, ceiling))
+
+
+def _approve(offer: _Offer, units: int, scene: Scene, policy: Policy, steps: tuple[Step, ...]) -> Approval:
+    ttl_s = min(policy.ttl_s, offer.until - scene.now)
+    return Approval(
+        grant=offer.grant,
+        plan=offer.plan,
+        units=units,
+        unit_price=offer.unit_price,
+        ttl_ms=max(1, int(ttl_s * 1000)),
+        requests_per_s=max(1, offer.plan.requests_per_s // max(1, scene.workers)),
+        requires=offer.requires,
+        steps=steps,
+    )
+
+
+# What a caller is told when several rights were refused: the one that is closest to being usable.
+_SEVERITY = (
+    Code.QUOTA_EXHAUSTED,
+    Code.MIRROR_STALE,
+    Code.LICENSE_EXPIRED,
+    Code.LICENSE_TRANSFERRED,
+    Code.LICENSE_REVOKED,
+)
+
+
+def _refuse(scene: Scene, policy: Policy, steps: list[Step]) -> Refusal:
+    steps = [*steps, *(Step("history", code) for code in sorted(scene.history))]
+    seen = {step.code for step in steps}
+    code = next((code for code in _SEVERITY if code in seen), Code.LICENSE_MISSING)
+    if not steps:
+        steps = [Step("licenses", Code.LICENSE_MISSING)]
+    return Refusal(code, tuple(steps), policy.retry_after_ms if _may_pass_soon(code, scene) else 0)
+
+
+def _may_pass_soon(code: Code, scene: Scene) -> bool:
+    """Whether waiting can help: other leases hold units, a purchase waits for finality, or the mirror lags."""
+    if code is Code.MIRROR_STALE:
+        return True
+    return code is Code.QUOTA_EXHAUSTED and any(_holds_back(g) for g in (*scene.licenses, *scene.deposits))
+
+
+def _holds_back(grant: Grant) -> bool:
+    return grant.is_standing and (grant.balance.leased > 0 or grant.state is GrantState.PROVISIONAL)
+
+
+def indebted_payers(payers: Iterable[str], deposits: Iterable[Grant]) -> frozenset[str]:
+    """Payers with uncovered use: those with open debts, and those whose deposits are short."""
+    short = (grant.payer for grant in deposits if grant.source is Source.DEPOSIT and grant.balance.shortage)
+    return frozenset((*payers, *short))

@@ -1,0 +1,335 @@
+"""A grant: one spendable right, its equation and its generation.
+
+Units are calls' units for a license and the currency's smallest unit for a deposit. The chain says how much is
+granted (`target`); leases, suspensions and records say what of it is committed. Everything else follows:
+
+    committed = leased + suspended + spent
+    rest      = max(0, target - committed)        free while the right runs, lapsed after its end
+    shortage  = max(0, committed - target)        the chain took back what was committed already
+    granted   = target + shortage = free + leased + suspended + spent + lapsed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from licet_licensing.domain.codes import Code
+from licet_licensing.domain.errors import EquationBroken
+from licet_licensing.domain.facts import DepositTotals, Plan, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """The equation of one grant. Immutable: each verb returns the balance after it."""
+
+    target: int = 0
+    leased: int = 0
+    suspended: int = 0
+    spent: int = 0
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.target, self.leased, self.suspended, self.spent) < 0:
+            raise EquationBroken(f"negative units in {self}")
+
+    @property
+    def committed(self) -> int:
+        """Units that are lent, held back or used."""
+        return self.leased + self.suspended + self.spent
+
+    @property
+    def rest(self) -> int:
+        """Granted units that nobody has committed."""
+        return max(0, self.target - self.committed)
+
+    @property
+    def free(self) -> int:
+        """Units that can be lent."""
+        return 0 if self.ended else self.rest
+
+    @property
+    def lapsed(self) -> int:
+        """Units that the end of the right took away unused."""
+        return self.rest if self.ended else 0
+
+    @property
+    def shortage(self) -> int:
+        """Committed units that the chain does not grant any more."""
+        return max(0, self.committed - self.target)
+
+    @property
+    def granted(self) -> int:
+        """All units of the equation."""
+        return self.target + self.shortage
+
+    def lend(self, units: int) -> Balance:
+        """Free units become leased."""
+        if units > self.free:
+            raise EquationBroken(f"{units} units lent of {self.free} free ones")
+        return replace(self, leased=self.leased + units)
+
+    def spend(self, units: int, *, suspended: bool) -> Balance:
+        """Lent units are used up."""
+        return replace(self._take(units, suspended=suspended), spent=self.spent + units)
+
+    def release(self, units: int, *, suspended: bool) -> Balance:
+        """Lent units come back unused: free again, or lapsed after the end."""
+        return self._take(units, suspended=suspended)
+
+    def suspend(self, units: int) -> Balance:
+        """Lent units of a lease that ran out are held back until its records tell."""
+        return replace(self, leased=self.leased - units, suspended=self.suspended + units)
+
+    def charge(self, units: int) -> Balance:
+        """Free units are used up at once (use that was waiting for a right)."""
+        if units > self.free:
+            raise EquationBroken(f"{units} units charged to {self.free} free ones")
+        return replace(self, spent=self.spent + units)
+
+    def _take(self, units: int, *, suspended: bool) -> Balance:
+        if suspended:
+            return replace(self, suspended=self.suspended - units)
+        return replace(self, leased=self.leased - units)
+
+
+class Source(StrEnum):
+    """What kind of right a grant is."""
+
+    LICENSE = "license"
+    DEPOSIT = "deposit"
+
+
+class GrantState(StrEnum):
+    """Where a grant stands. Quarantine is a flag beside it, because it ends."""
+
+    PROVISIONAL = "provisional"
+    LIVE = "live"
+    EXPIRED = "expired"
+    TRANSFERRED = "transferred"
+    RETRACTED = "retracted"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One right. `wallet` holds it, `payer` paid for it. `end_time` 0: it does not end.
+
+    `floor` is the part of a deposit's target that no reorganisation can take away. `origin` names the purchase.
+    Leases of a lower `generation` are dead. `version` counts the changes that others are told of.
+    """
+
+    grant_id: str
+    source: Source
+    chain_id: int
+    contract: str
+    token_id: str
+    window: int
+    wallet: str
+    payer: str
+    operator: str
+    currency: str
+    plan_key: str
+    asset_id: str
+    origin: str
+    state: GrantState
+    balance: Balance
+    end_time: int
+    floor: int = 0
+    generation: int = 1
+    version: int = 1
+    quarantined: bool = False
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether the chain carries this right, whatever the time is."""
+        return self.state not in (GrantState.TRANSFERRED, GrantState.RETRACTED)
+
+    def is_running(self, now: float) -> bool:
+        """Whether the right stands and has not ended at `now` (unix seconds)."""
+        return self.is_standing and (self.end_time == 0 or now < self.end_time)
+
+    @property
+    def public_state(self) -> str:
+        """The state that others are told."""
+        return "quarantined" if self.quarantined else self.state.value
+
+    def with_balance(self, balance: Balance) -> Grant:
+        """The grant after its units moved."""
+        return replace(self, balance=balance, version=self.version + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """Use that a reorganisation left without a right: the operator's loss until the payer's later right covers it."""
+
+    payer: str
+    wallet: str
+    plan_key: str
+    grant_id: str
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrantChange:
+    """A grant after a change of its right. `revoked` is set when leases of earlier generations are dead.
+
+    `orphaned`: those leases belong to a right that is gone, and hold nothing of this grant any more.
+    """
+
+    grant: Grant
+    revoked: Code | None = None
+    orphaned: bool = False
+    debt: Debt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseWindow:
+    """What the chain says about one window: who holds it and how much it grants."""
+
+    window: Window
+    holder: str
+    moved: bool
+    plan: Plan
+    final_block: int
+
+    @property
+    def is_final(self) -> bool:
+        return self.window.block_number <= self.final_block
+
+    @property
+    def target(self) -> int:
+        return self.plan.included_units if self.is_final else self.plan.optimistic_units
+
+    @property
+    def state(self) -> GrantState:
+        if self.moved and not self.plan.transferable:
+            return GrantState.TRANSFERRED
+        return GrantState.LIVE if self.is_final else GrantState.PROVISIONAL
+
+
+def open_license_grant(said: LicenseWindow, grant_id: str, contract: str, token_id: str, now: float) -> Grant:
+    """The grant of a window that is seen for the first time."""
+    return Grant(
+        grant_id=grant_id,
+        source=Source.LICENSE,
+        chain_id=said.plan.chain_id,
+        contract=contract,
+        token_id=token_id,
+        window=said.window.ordinal,
+        wallet=said.holder,
+        payer=said.window.payer,
+        operator=said.plan.server,
+        currency=said.plan.currency,
+        plan_key=said.plan.plan_key,
+        asset_id=said.plan.asset_id,
+        origin=said.window.origin,
+        state=_state_at(said.state, said.window.end_time, now),
+        balance=Balance(target=said.target, ended=now >= said.window.end_time),
+        end_time=said.window.end_time,
+    )
+
+
+def follow_license(grant: Grant, said: LicenseWindow | None, now: float) -> GrantChange | None:
+    """The change that the chain's word makes to a license grant; None when it says what is known already.
+
+    A window that left the chain, or that another purchase took, gives up its units: what was spent becomes a debt of
+    the one who paid. A new holder keeps the units. Both end every lease of the old generation.
+    """
+    if said is None:
+        return None if grant.state is GrantState.RETRACTED else _retract(grant)
+    if grant.state is not GrantState.RETRACTED and grant.origin != said.window.origin:
+        gone = _retract(grant)
+        return replace(gone, grant=_adopt(gone.grant, said, now))
+    after = _adopt(grant, said, now)
+    if after == grant:
+        return None
+    moved = grant.is_standing and (after.wallet != grant.wallet or not after.is_standing)
+    if moved:
+        after = replace(after, generation=grant.generation + 1)
+    after = replace(after, version=grant.version + 1)
+    return GrantChange(after, revoked=Code.LICENSE_TRANSFERRED if moved else None)
+
+
+def _adopt(grant: Grant, said: LicenseWindow, now: float) -> Grant:
+    ended = now >= said.window.end_time
+    return replace(
+        grant,
+        wallet=said.holder,
+        payer=said.window.payer,
+        operator=said.plan.server,
+        currency=said.plan.currency,
+        plan_key=said.plan.plan_key,
+        asset_id=said.plan.asset_id,
+        origin=said.window.origin,
+        state=_state_at(said.state, said.window.end_time, now),
+        balance=replace(grant.balance, target=said.target, ended=ended),
+        end_time=said.window.end_time,
+    )
+
+
+def _state_at(state: GrantState, end_time: int, now: float) -> GrantState:
+    if state is GrantState.TRANSFERRED or now < end_time:
+        return state
+    return GrantState.EXPIRED
+
+
+def _retract(grant: Grant) -> GrantChange:
+    spent = grant.balance.spent
+    debt = Debt(grant.payer, grant.wallet, grant.plan_key, grant.grant_id, spent) if spent else None
+    after = replace(
+        grant,
+        state=GrantState.RETRACTED,
+        balance=Balance(ended=grant.balance.ended),
+        generation=grant.generation + 1,
+        version=grant.version + 1,
+    )
+    return GrantChange(after, revoked=Code.LICENSE_REVOKED, orphaned=True, debt=debt)
+
+
+def follow_deposit(grant: Grant, totals: DepositTotals, optimistic: int) -> GrantChange | None:
+    """The change that the chain's word makes to a deposit grant; None when nothing changes.
+
+    The target never exceeds the latest total (what an exit asked for leaves at once), nor the floor by more than the
+    `optimistic` amount. Committed amounts stay committed: what they lack is remembered as shortage. Leases end only
+    when money that was lent against left the chain, which an exit does not do: it stays drawable for earlier use.
+    """
+    target = min(totals.latest, totals.floor + optimistic)
+    final = totals.latest == totals.floor
+    after = replace(
+        grant,
+        state=GrantState.LIVE if final else GrantState.PROVISIONAL,
+        floor=totals.floor,
+        balance=replace(grant.balance, target=target),
+    )
+    if after == grant:
+        return None
+    return GrantChange(replace(after, version=grant.version + 1))
+
+
+def revoke_uncovered(change: GrantChange) -> GrantChange:
+    """The change of a deposit whose money was retracted: its leases die when they are not covered any more."""
+    if change.grant.balance.shortage == 0:
+        return change
+    grant = replace(change.grant, generation=change.grant.generation + 1)
+    return replace(change, grant=grant, revoked=Code.QUOTA_EXHAUSTED)
+
+
+def expire(grant: Grant) -> Grant:
+    """The grant after its end: free units lapse. Leases end by themselves, none outlives the right."""
+    return replace(
+        grant,
+        state=GrantState.EXPIRED if grant.is_standing else grant.state,
+        balance=replace(grant.balance, ended=True),
+        version=grant.version + 1,
+    )
+
+
+def quarantine(grant: Grant) -> GrantChange:
+    """The grant while its events cannot be applied: it is denied and its leases are dead."""
+    after = replace(grant, quarantined=True, generation=grant.generation + 1, version=grant.version + 1)
+    return GrantChange(after, revoked=Code.MIRROR_STALE)
+
+
+def lift_quarantine(grant: Grant) -> GrantChange:
+    """The grant after its parked events were applied in order."""
+    return GrantChange(replace(grant, quarantined=False, version=grant.version + 1))
