@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from infra.local.launch import PartFailed
+from infra.local.errors import LocalError
 from infra.local.profile import PROFILES
 from infra.local.stack import PartStatus, Stack
 
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     }
     try:
         return verbs[args.verb](args)
-    except (PartFailed, ValueError, RuntimeError) as error:
+    except LocalError as error:
         print(f"licet: {error}", file=sys.stderr)
         return 1
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from infra.local.paths import ROOT
 from infra.local.topics import PARTITIONS_LOCAL, every_topic
 
 DEADLINE_S = 30
@@ -47,14 +45,6 @@ def _raise_refused(errors: list[tuple[str, int, str | None]]) -> None:
         # Another stack start may have been quicker.
         if code not in (0, TopicAlreadyExistsError.errno):
             raise for_code(code)(f"{name}: {text}")
-
-
-def run(bootstrap: str, prefix: str) -> None:
-    """Create the topics from a process of its own, so that a caller may have an event loop running."""
-    argv = [sys.executable, "-m", "infra.local.create_topics", bootstrap, prefix]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=2 * DEADLINE_S, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"topics were not created: {done.stderr.strip().splitlines()[-1]}")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 
+from infra.local.errors import LocalError
 from infra.local.part import Part, tcp_open
-from infra.local.paths import KAFKA_JARS
+from infra.local.paths import KAFKA_JARS, ROOT
 from infra.local.ports import LOOPBACK, Ports
 
 FORMAT_TIMEOUT_S = 60
+TOPICS_TIMEOUT_S = 60
 HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 LOG4J = """\
@@ -25,7 +28,7 @@ appender.out.layout.pattern = %d %p %m (%c)%n
 """
 
 
-def kafka(state: Path, ports: Ports, topic_prefix: str) -> Part:
+def kafka(state: Path, ports: Ports) -> Part:
     """The local broker. Topics are created from `topics.py` before anything that needs them starts."""
     home = state / "kafka"
     properties = home / "server.properties"
@@ -35,16 +38,25 @@ def kafka(state: Path, ports: Ports, topic_prefix: str) -> Part:
         ports=ports,
         probe=lambda: tcp_open(ports["broker"]),
         prepare=lambda: _prepare(home, properties, ports),
-        settle=lambda: create_topics(f"{LOOPBACK}:{ports['broker']}", topic_prefix),
+        settle=lambda: create_topics(f"{LOOPBACK}:{ports['broker']}"),
         cwd=state,
     )
 
 
-def create_topics(bootstrap: str, prefix: str) -> None:
-    """Create the missing topics. In a process of its own: the caller may run an event loop."""
-    from infra.local.create_topics import run  # noqa: PLC0415 - aiokafka takes half a second to import
-
-    run(bootstrap, prefix)
+def create_topics(bootstrap: str) -> None:
+    """Create the missing topics, in a process of its own: the caller may have an event loop running."""
+    argv = [
+        sys.executable,
+        "-m",
+        "infra.local.create_topics",
+        bootstrap,
+        os.environ.get("KAFKA_TOPIC_PREFIX", ""),
+    ]
+    done = subprocess.run(
+        argv, cwd=ROOT, capture_output=True, text=True, timeout=TOPICS_TIMEOUT_S, check=False
+    )
+    if done.returncode != 0:
+        raise LocalError(f"topics were not created: {done.stderr.strip().splitlines()[-1]}")
 
 
 def _java(home: Path) -> tuple[str, ...]:
@@ -75,7 +87,7 @@ def _prepare(home: Path, properties: Path, ports: Ports) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"kafka could not format its storage: {done.stdout.strip()} {done.stderr.strip()}")
+        raise LocalError(f"kafka could not format its storage: {done.stdout.strip()} {done.stderr.strip()}")
 
 
 def _settings(home: Path, ports: Ports) -> str:

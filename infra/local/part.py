@@ -46,6 +46,15 @@ class Part:
     ready_timeout_s: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One step that is done once and ends: contracts, schemas. Idempotent."""
+
+    name: str
+    run: Callable[[], None]
+    after: tuple[str, ...] = ()
+
+
 def spawn(part: Part, log: Path) -> ProcessId:
     """Start the part's process in a session of its own (Ctrl-C must reach us alone); output goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping
 
+from infra.local.errors import LocalError
+
 Ports = dict[str, int]
 
 LOOPBACK = "127.0.0.1"
@@ -16,7 +18,7 @@ STEP = 10
 HIGHEST = 32_767
 
 
-class NoFreePort(Exception):
+class NoFreePort(LocalError):
     """Every candidate is taken; something holds hundreds of ports."""
 
 

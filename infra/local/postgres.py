@@ -6,13 +6,13 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from infra.local.errors import LocalError
 from infra.local.part import Part
 from infra.local.ports import LOOPBACK, Ports
 
@@ -27,7 +27,7 @@ SETTINGS = {"shared_buffers": "64MB", "max_connections": "200", "unix_socket_dir
 TEST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
 
-class PostgresUnreachable(Exception):
+class PostgresUnreachable(LocalError):
     """The unprivileged user can neither read the binaries nor be given a copy."""
 
 
@@ -97,7 +97,7 @@ def _usable(home: Home) -> bool:
 
 def _outside(state: Path, install: Path) -> Home:
     """A copy of the binaries and an empty data folder below /var/tmp, in a folder that only root can change."""
-    place = Path("/var/tmp") / f"licet-{sha256(str(state).encode()).hexdigest()[:12]}"  # noqa: S108 - owner checked below
+    place = _outside_place(state)
     place.mkdir(mode=0o755, exist_ok=True)
     if place.is_symlink() or place.lstat().st_uid != 0:
         raise PostgresUnreachable(f"{place} belongs to somebody else: remove it")
@@ -152,11 +152,16 @@ def url(port: int, database: str = SUPERUSER) -> str:
 
 
 def create_databases(home: Home, server_url: str, databases: tuple[str, ...] = DATABASES) -> None:
-    """Create each missing database on the server that `server_url` names."""
+    """Create each missing database on the server that `server_url` names, local or not."""
     listed = _checked(home.run("psql", "-tA", "-c", "SELECT datname FROM pg_database", server_url))
     missing = [name for name in databases if name not in listed.split()]
     for name in missing:
         _checked(home.run("psql", "-q", "-c", f'CREATE DATABASE "{name}"', server_url))
+
+
+def create_databases_at(server_url: str) -> None:
+    """The same for a server that runs elsewhere: only the client is ours."""
+    create_databases(Home(install=wheel_install(), data=Path("/"), user=None), server_url)
 
 
 def database_url(server_url: str, database: str) -> str:
@@ -164,10 +169,14 @@ def database_url(server_url: str, database: str) -> str:
     return urlsplit(server_url)._replace(path=f"/{database}").geturl()
 
 
-def data_remover(state: Path) -> Callable[[], None]:
-    """How to remove the data folder, wherever it had to be put."""
-    outside = Path("/var/tmp") / f"licet-{sha256(str(state).encode()).hexdigest()[:12]}"  # noqa: S108 - see _outside
-    return lambda: shutil.rmtree(outside, ignore_errors=True)
+def remove_outside(state: Path) -> None:
+    """Remove what had to be put outside the state folder; nothing if that was not needed."""
+    shutil.rmtree(_outside_place(state), ignore_errors=True)
+
+
+def _outside_place(state: Path) -> Path:
+    name = f"licet-{sha256(str(state).encode()).hexdigest()[:12]}"
+    return Path("/var/tmp") / name  # noqa: S108 - created for root alone, its owner is checked
 
 
 def _initialise(home: Home) -> None:

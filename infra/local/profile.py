@@ -14,6 +14,8 @@ from infra.local.ports import Ports
 
 SERVERS = ("postgres", "redis", "kafka", "chain", "triton")
 SERVICES = ("indexer", "licensing", "billing", "vault", "gateway-1", "gateway-2")
+# In this order they stop: whoever leases or calls goes before those it calls.
+STOP_WAVES = (("gateway-1", "gateway-2"), ("vault", "billing", "licensing", "indexer"), SERVERS)
 PROFILES = ("dev", "test", "demo")
 TEST_OFFSET = 7000  # so that tests and a stack in use have different first choices
 
@@ -51,10 +53,11 @@ class Profile:
 
     @classmethod
     def named(cls, name: str, home: Path | None = None, env: Mapping[str, str] | None = None) -> Profile:
-        """The profile with its folder under `.local/`, and the external servers that `env` names."""
+        """The profile with its folder under `.local/` or LICET_STATE_DIR, and the external servers that `env` names."""
         settings = os.environ if env is None else env
+        states = Path(settings.get("LICET_STATE_DIR", LOCAL))
         external = {part: settings[key] for part, key in EXTERNAL.items() if settings.get(key)}
-        return cls(name=name, home=home or LOCAL / name, external=external)
+        return cls(name=name, home=home or states / name, external=external)
 
     @property
     def default_parts(self) -> tuple[str, ...]:

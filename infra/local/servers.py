@@ -51,7 +51,8 @@ def chain(state: Path, ports: Ports) -> Part:
             *(str(NODE_BIN / "anvil"), "--host", LOOPBACK, "--port", str(port), "--chain-id", str(CHAIN_ID)),
             *("--block-time", "1", "--slots-in-an-epoch", "1"),
             *("--state", str(home / "state.json"), "--state-interval", "1"),
-            *("--cache-path", str(home / "cache")),
+            # Older states go to disk, one file a block; nothing here asks for a state this old.
+            *("--cache-path", str(home / "cache"), "--max-persisted-states", "100"),
         ),
         ports=ports,
         probe=lambda: chain_answers(port, CHAIN_ID),
@@ -60,13 +61,13 @@ def chain(state: Path, ports: Ports) -> Part:
     )
 
 
-def server_parts(profile: Profile, ports: Mapping[str, Ports], memory: Path, topic_prefix: str) -> list[Part]:
+def server_parts(profile: Profile, ports: Mapping[str, Ports], memory: Path) -> list[Part]:
     """Every server of the profile that no setting replaces."""
     home = profile.home
     builders: dict[str, Callable[[], Part]] = {
         "postgres": lambda: pg.postgres(home, ports["postgres"], durable=profile.name != "test"),
         "redis": lambda: redis(home, ports["redis"]),
-        "kafka": lambda: kafka(home, ports["kafka"], topic_prefix),
+        "kafka": lambda: kafka(home, ports["kafka"]),
         "chain": lambda: chain(home, ports["chain"]),
         "triton": lambda: triton(memory, ports["triton"]),
     }

@@ -10,17 +10,21 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infra.local import postgres as pg
-from infra.local.launch import Launch, PartFailed
+from infra.local.errors import LocalError
+from infra.local.launch import Launch, Node, PartFailed
 from infra.local.part import Part
+from infra.local.paths import LOCAL
 from infra.local.ports import Ports, choose, is_free
 from infra.local.process import ProcessId, send, wait_gone
-from infra.local.profile import SERVERS, SERVICES, Profile, read_json, write_json
+from infra.local.profile import SERVERS, SERVICES, STOP_WAVES, Profile, read_json, write_json
 from infra.local.servers import server_endpoints, server_parts
+from infra.local.services import Services
 from infra.local.state import State, locked
 from infra.local.triton import memory_folder, remove_memory
 
@@ -32,6 +36,7 @@ STOP_RULES = {
     "kafka": (signal.SIGTERM, 20.0),  # hands its partitions over and closes its log segments
 }
 GROUPS = {"servers": SERVERS, "services": SERVICES}
+DATA = ("postgres", "kafka", "chain", "vault", "gateway-1", "gateway-2", "stamps")
 
 Report = Callable[[str], None]
 
@@ -73,22 +78,19 @@ class Stack:
             if all(state.alive(name) for name in wanted):
                 return []
             self._clean(state)
-            started = [name for name in wanted if not state.alive(name)]
+            starting = [name for name in wanted if not state.alive(name)]
             try:
-                self._launch(started, state)
+                self._launch(starting, state, first=True)
             except BaseException:
-                self._stop_parts(state, started)
+                self._stop_parts(state, starting)
                 raise
             self._write_endpoints(state)
-            return started
+            return starting
 
     def kill(self, name: str) -> None:
         """SIGKILL a part and its children. The stack stays up: this part is now expected to be down."""
         with locked(self.profile):
-            state = State.load(self.profile)
-            self._running(state, name)
-            state.expected_down.add(name)
-            state.save(self.profile)
+            state = self._expect_down(name)
             tree = state.running[name].tree()
             send(tree, signal.SIGKILL)
             wait_gone(tree, KILL_TIMEOUT_S)
@@ -96,12 +98,9 @@ class Stack:
     def restart(self, name: str) -> None:
         """Start a part again, on its ports and its data; one that still runs is stopped cleanly first."""
         with locked(self.profile):
-            state = State.load(self.profile)
-            self._running(state, name)
-            state.expected_down.add(name)
-            state.save(self.profile)
-            self._stop_processes(name, state.running[name])
-            self._launch([name], state)
+            state = self._expect_down(name)
+            self._stop_process(name, state.running[name])
+            self._launch([name], state, first=False)
             state.expected_down.discard(name)
             state.save(self.profile)
 
@@ -130,7 +129,7 @@ class Stack:
                 raise PartFailed(dead[0], "died", self.profile.log(dead[0]))
 
     def stop(self) -> list[str]:
-        """Stop everything of this profile, what was started last first; returns the names."""
+        """Stop everything of this profile, the services before the servers; returns the names."""
         with locked(self.profile):
             state = State.load(self.profile)
             names = [name for name in state.running if state.alive(name)]
@@ -141,20 +140,21 @@ class Stack:
             return names
 
     def wipe(self) -> None:
-        """Forget all data of a stopped profile; its ports are kept."""
+        """Forget all data of a stopped profile; its ports and its identities are kept."""
         with locked(self.profile):
-            if any(State.load(self.profile).running):
-                raise RuntimeError(f"profile {self.profile.name} still runs: stop it first")
+            state = State.load(self.profile)
+            if any(state.alive(name) for name in state.running):
+                raise LocalError(f"profile {self.profile.name} still runs: stop it first (make down)")
             self._remove_data()
 
-    # -- inside the lock
+    # Everything below runs inside the profile's lock.
 
     def _expand(self, names: Iterable[str] | None) -> list[str]:
         asked = list(names) if names is not None else list(self.profile.default_parts)
         flat = [part for name in asked for part in GROUPS.get(name, (name,))]
         known = (*SERVERS, *SERVICES)
         if unknown := [name for name in flat if name not in known]:
-            raise ValueError(f"no part is called {unknown[0]}: {', '.join((*GROUPS, *known))}")
+            raise LocalError(f"no part is called {unknown[0]}: {', '.join((*GROUPS, *known))}")
         return [name for name in known if name in flat and name not in self.profile.external]
 
     def _clean(self, state: State) -> None:
@@ -167,15 +167,15 @@ class Stack:
             self._remove_data()
 
     def _remove_data(self) -> None:
-        pg.data_remover(self.profile.home)()
-        for name in ("postgres", "kafka", "chain"):
+        pg.remove_outside(self.profile.home)
+        for name in DATA:
             shutil.rmtree(self.profile.home / name, ignore_errors=True)
+        self.profile.chains_file.unlink(missing_ok=True)
 
-    def _launch(self, names: list[str], state: State) -> None:
+    def _launch(self, names: list[str], state: State, *, first: bool) -> None:
         if state.memory is None or not state.memory.is_dir():
             state.memory = memory_folder(self.profile.name)
         ports = self._choose_ports(state)
-        parts = self._parts(names, ports, state.memory)
         alive = {name for name in state.running if state.alive(name)}
 
         def remember(name: str, process: ProcessId) -> None:
@@ -183,15 +183,33 @@ class Stack:
                 state.running[name] = process
                 state.save(self.profile)
 
-        def tell(part: Part, seconds: float) -> None:
-            where = ", ".join(f"{role} {port}" for role, port in part.ports.items())
-            self._report(f"{part.name:10} ready in {seconds:4.1f} s  {where}")
+        def tell(node: Node, seconds: float) -> None:
+            where = (
+                ", ".join(f"{role} {port}" for role, port in node.ports.items())
+                if isinstance(node, Part)
+                else ""
+            )
+            self._report(f"{node.name:16} ready in {seconds:4.1f} s  {where}".rstrip())
 
-        Launch(log=self.profile.log, on_spawn=remember, on_ready=tell).all(parts, alive)
+        nodes = self._nodes(names, ports, state.memory, with_tasks=first)
+        Launch(log=self.profile.log, on_spawn=remember, on_ready=tell).all(nodes, alive)
 
-    def _parts(self, names: list[str], ports: dict[str, Ports], memory: Path) -> dict[str, Part]:
-        built = {part.name: part for part in server_parts(self.profile, ports, memory, topic_prefix="")}
-        return {name: built[name] for name in names}
+    def _nodes(
+        self, names: list[str], ports: dict[str, Ports], memory: Path, *, with_tasks: bool
+    ) -> dict[str, Node]:
+        """What has to be started or done, by name; services bring their tasks when they start first."""
+        nodes: list[Node] = [*server_parts(self.profile, ports, memory)]
+        if any(name in SERVICES for name in names):
+            services = self._services(ports, memory)
+            services.keyring.make()
+            nodes += services.parts()
+            if with_tasks:
+                names = [*names, *(task.name for task in services.tasks())]
+                nodes += services.tasks()
+        return {node.name: node for node in nodes if node.name in names}
+
+    def _services(self, ports: dict[str, Ports], memory: Path | None) -> Services:
+        return Services(self.profile, ports, server_endpoints(self.profile, ports, memory))
 
     def _choose_ports(self, state: State) -> dict[str, Ports]:
         """Ports of every part; those of a running part stay, whoever listens there is that part."""
@@ -205,22 +223,36 @@ class Stack:
         return read_json(self.profile.home / "ports.json") or {}
 
     def _write_endpoints(self, state: State) -> None:
-        write_json(
-            self.profile.endpoints_file, server_endpoints(self.profile, self._kept_ports(), state.memory)
-        )
+        """Publish the addresses; the newest stack in use is also found at `.local/endpoints.json`."""
+        ports = self._kept_ports()
+        found = server_endpoints(self.profile, ports, state.memory)
+        if any(name in SERVICES for name in state.running):
+            found |= self._services(ports, state.memory).addresses()
+        write_json(self.profile.endpoints_file, found)
+        if self.profile.home.parent == LOCAL and self.profile.name != "test":
+            link = LOCAL / "endpoints.json"
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.profile.endpoints_file.relative_to(LOCAL))
 
-    def _running(self, state: State, name: str) -> None:
+    def _expect_down(self, name: str) -> State:
+        state = State.load(self.profile)
         if name not in state.running:
-            raise ValueError(f"{name} was not started in profile {self.profile.name}")
+            raise LocalError(f"{name} was not started in profile {self.profile.name}")
+        state.expected_down.add(name)
+        state.save(self.profile)
+        return state
 
     def _stop_parts(self, state: State, names: list[str]) -> None:
-        for name in reversed([name for name in state.running if name in names]):
-            self._stop_processes(name, state.running[name])
-            del state.running[name]
-            state.expected_down.discard(name)
+        for wave in STOP_WAVES:
+            leaving = [name for name in wave if name in names and name in state.running]
+            with ThreadPoolExecutor(max(len(leaving), 1)) as pool:
+                list(pool.map(lambda name: self._stop_process(name, state.running[name]), leaving))
+            for name in leaving:
+                del state.running[name]
+                state.expected_down.discard(name)
             state.save(self.profile)
 
-    def _stop_processes(self, name: str, process: ProcessId) -> None:
+    def _stop_process(self, name: str, process: ProcessId) -> None:
         """Ask the process to end, then insist; children that outlive their parent are killed."""
         tree = process.tree()
         if not tree:
@@ -230,4 +262,4 @@ class Stack:
         wait_gone([process], timeout_s)
         send(tree, signal.SIGKILL)
         wait_gone(tree, KILL_TIMEOUT_S)
-        self._report(f"{name:10} stopped")
+        self._report(f"{name:16} stopped")

@@ -8,6 +8,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from infra.local.errors import LocalError
 from infra.local.part import Part, http_ok
 from infra.local.paths import TRITON, TRITON_VENV
 from infra.local.ports import LOOPBACK, Ports
@@ -20,7 +21,7 @@ EXIT_TIMEOUT_S = 5
 SHM_BYTES = MIB
 
 
-class NoMemoryFilesystem(Exception):
+class NoMemoryFilesystem(LocalError):
     """There is nowhere to put weights without writing them to a disk."""
 
 
