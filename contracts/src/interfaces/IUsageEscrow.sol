@@ -164,6 +164,8 @@ interface IUsageEscrow {
     error UsageEscrow_GasTooLow(uint256 left, uint256 needed);
     /// @notice The function is the contract's own.
     error UsageEscrow_NotSelf(address caller);
+    /// @notice The escrow is retired: it settles no more, exits stay open.
+    error UsageEscrow_Retired();
     /// @notice No RevenueRouter is active.
     error UsageEscrow_NoRouter();
 
@@ -181,7 +183,7 @@ interface IUsageEscrow {
     function registerOperator(address receiptKey, uint64 validFrom, uint64 validUntil) external;
 
     /// @notice Adds a receipt key of the calling operator, or moves the end of one. The past of a key cannot be
-    /// rewritten: once it has begun, its begin stays and its end is not before now.
+    /// rewritten: once it has begun, its begin stays and its end is not before now, and once it has ended, it stays so.
     function setReceiptKey(address receiptKey, uint64 validFrom, uint64 validUntil) external;
 
     /// @notice Sets how much of a token the calling operator may draw in one window of `SETTLER_WINDOW` seconds.

@@ -35,7 +35,7 @@ SIGNATURE_BYTES: Final = 65
 _V_OFFSET: Final = 27
 
 
-class SignatureInvalid(ValueError):  # noqa: N818 - named after what it says, like every domain error
+class SignatureInvalid(ValueError):
     """The bytes are not a recoverable signature of this digest."""
 
 

@@ -1,0 +1,163 @@
+"""Deploys the contracts to one chain, hands every role to the timelock, and writes the chain into CHAINS_FILE.
+
+Idempotent: what stands is read back and reused, and a deployment that was cut off goes on where it stopped. The same
+deployer gets the same addresses on every chain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import sys
+from typing import Any, Final
+
+from deployment.artifacts import BuildFailed, build
+from deployment.governance import Governance, RoleTableWrong
+from deployment.layout import CREATE2_DEPLOYER, Placed, place
+from deployment.sender import Sender, TransactionFailed
+from eth_account import Account
+from eth_utils.address import is_address
+from web3 import Web3
+
+# Chains where anyone may mint the test money and an exit may be short: anvil's and geth's own ids and their
+# neighbours, which tests use for a second chain.
+DEV_CHAIN_IDS: Final = frozenset({1337, *range(31337, 31347)})
+DEFAULT_EXIT_DELAY_S: Final = 72 * 3600
+# 200 gas a byte of code, 32,000 for the creation, and what the constructor and the call data take.
+_GAS_PER_BYTE: Final = 260
+_GAS_FIXED: Final = 500_000
+
+
+class DeploymentRefused(Exception):
+    """The deployment would not be what was asked for."""
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rpc-url", required=True)
+    parser.add_argument(
+        "--out", required=True, type=pathlib.Path, help="CHAINS_FILE; other chains in it stay"
+    )
+    parser.add_argument(
+        "--operator", required=True, help="address of the operator that serves this installation"
+    )
+    parser.add_argument(
+        "--private-key-file", required=True, type=pathlib.Path, help="the deployer's key, hex"
+    )
+    parser.add_argument("--chain-name", default="local")
+    parser.add_argument("--exit-delay-s", type=int, default=DEFAULT_EXIT_DELAY_S)
+    parser.add_argument("--json", action="store_true", help="print the chain and its role table as JSON")
+    return parser.parse_args()
+
+
+def _check(w3: Web3, args: argparse.Namespace) -> bool:
+    """Refuses early what cannot end well; returns whether this is a development chain."""
+    if not is_address(args.operator):
+        raise DeploymentRefused(f"{args.operator} is no address")
+    if not w3.is_connected():
+        raise DeploymentRefused(f"no chain answers at {args.rpc_url}")
+    if not w3.eth.get_code(Web3.to_checksum_address(CREATE2_DEPLOYER)):
+        raise DeploymentRefused(f"the deterministic deployer {CREATE2_DEPLOYER} is missing on this chain")
+    is_dev = w3.eth.chain_id in DEV_CHAIN_IDS
+    if args.exit_delay_s < DEFAULT_EXIT_DELAY_S and not is_dev:
+        raise DeploymentRefused(f"an exit delay below {DEFAULT_EXIT_DELAY_S} s needs a development chain")
+    return is_dev
+
+
+def _deploy_missing(w3: Web3, placed: dict[str, Placed], sender: Sender) -> int | None:
+    """Deploys what has no code yet; returns the first block of it, None where everything stood."""
+    missing = [p for p in placed.values() if not w3.eth.get_code(Web3.to_checksum_address(p.address))]
+    for p in missing:
+        gas = _GAS_FIXED + _GAS_PER_BYTE * len(p.init_code)
+        sender.send(f"deploy {p.name}", CREATE2_DEPLOYER, p.salt + p.init_code, gas)
+    blocks = sender.flush()
+    absent = [p.name for p in missing if not w3.eth.get_code(Web3.to_checksum_address(p.address))]
+    if absent:
+        raise DeploymentRefused(f"no code where it was deployed: {', '.join(absent)}")
+    return min(blocks, default=None)
+
+
+def _read_chains(path: pathlib.Path) -> dict[int, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    return {chain["chain_id"]: chain for chain in json.loads(path.read_text())["chains"]}
+
+
+def _entry(
+    args: argparse.Namespace, before: dict[str, Any], placed: dict[str, Placed], start_block: int
+) -> dict[str, Any]:
+    """The chain's entry; how it is polled stays as an operator may have set it."""
+    return {
+        "chain_id": before["chain_id"],
+        "name": args.chain_name,
+        "rpc_url": args.rpc_url,
+        "finality": before.get("finality", {"source": "tag"}),
+        "start_block": start_block,
+        "poll_interval_ms": before.get("poll_interval_ms", 200),
+        "operator": args.operator.lower(),
+        "contracts": {name: p.address.lower() for name, p in placed.items()},
+    }
+
+
+def _write(path: pathlib.Path, chains: dict[int, dict[str, Any]]) -> None:
+    """Replaces the file in one step, so that no service reads half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"chains": [chains[key] for key in sorted(chains)]}, indent=2)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text + "\n")
+    fresh.replace(path)
+
+
+def deploy(args: argparse.Namespace) -> dict[str, Any]:
+    """Deploys, configures, reads back and writes CHAINS_FILE; returns the chain's entry and role table."""
+    build()
+    w3 = Web3(Web3.HTTPProvider(args.rpc_url))
+    is_dev = _check(w3, args)
+    sender = Sender(w3, Account.from_key(args.private_key_file.read_text().strip()))
+    placed = place(sender.address, with_test_money=is_dev)
+    chains, chain_id = _read_chains(args.out), w3.eth.chain_id
+    before = chains.get(chain_id, {"chain_id": chain_id})
+    first_block = _deploy_missing(w3, placed, sender)
+    start_block = before.get("start_block", 0) if first_block is None else first_block
+    governance = Governance(w3, placed, args.exit_delay_s, start_block)
+    governance.configure(sender)
+    table = governance.read_back(sender.address)
+    chains[chain_id] = _entry(args, before, placed, start_block)
+    _write(args.out, chains)
+    return {"chain": chains[chain_id], "governance": table, "deployed": first_block is not None}
+
+
+def _print(result: dict[str, Any]) -> None:
+    chain, table = result["chain"], result["governance"]
+    print(f"chain {chain['chain_id']} ({chain['name']}): {'deployed' if result['deployed'] else 'found'}")
+    for name, address in chain["contracts"].items():
+        print(f"  {name:<20} {address}")
+    print("roles")
+    for kind in ("roles", "timelock"):
+        for role, members in table[kind].items():
+            print(f"  {role:<20} {', '.join(members)}")
+    for function, role in table["functions"].items():
+        print(f"  {function} needs role {role}")
+    print(
+        f"exit delay {table['exit_delay_s']} s, timelock {table['timelock_delay_s']} s, fee {table['fee_bp']} bp"
+    )
+
+
+def main() -> int:
+    """Returns the exit status; 1 with one sentence where the deployment is not what it must be."""
+    args = _parse()
+    try:
+        result = deploy(args)
+    except (BuildFailed, DeploymentRefused, RoleTableWrong, TransactionFailed) as error:
+        print(f"deploy: {error}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps(result, indent=2))
+    else:
+        _print(result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

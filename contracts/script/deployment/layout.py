@@ -1,0 +1,85 @@
+"""What stands on a chain: contracts, their constructor arguments, and the addresses that follow from both.
+
+Constructors take only values that are equal on every chain, and the addresses form a DAG, so the same deployer gets
+the same addresses everywhere. A stranger can send the same creation code first, and gets the same contracts with
+the same admin: the deployer is part of the code's arguments and of the salt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+
+from deployment.artifacts import Artifact, load
+
+# https://github.com/Arachnid/deterministic-deployment-proxy, present on anvil and on most chains.
+CREATE2_DEPLOYER: Final = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
+GENERATION: Final = 1
+ZERO_ADDRESS: Final = "0x" + "00" * 20
+
+Addresses = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One contract of the layout, with what deploys it and where it will stand."""
+
+    artifact: Artifact
+    address: str
+    salt: bytes
+    init_code: bytes
+
+    @property
+    def name(self) -> str:
+        """Name of the contract."""
+        return self.artifact.name
+
+
+# In the order of their dependencies. `LISTED` are the ones that the Directory names.
+_ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
+    "AccessManager": lambda a: [a["deployer"]],
+    # The delay starts at 0 for the deployment itself and is raised before the roles move; no admin but itself.
+    "TimelockController": lambda a: [0, [a["deployer"]], [ZERO_ADDRESS], ZERO_ADDRESS],
+    "Directory": lambda a: [a["AccessManager"]],
+    "AssetRegistry": lambda a: [a["Directory"]],
+    "PlanBook": lambda a: [a["Directory"], a["AssetRegistry"]],
+    "License": lambda a: [a["Directory"]],
+    "LicenseSale": lambda a: [a["Directory"], a["PlanBook"], a["License"]],
+    "RevenueRouter": lambda a: [
+        a["AccessManager"],
+        a["Directory"],
+        a["AssetRegistry"],
+        a["TimelockController"],
+    ],
+    "UsageEscrow": lambda a: [a["AccessManager"], a["Directory"]],
+    "TestUSD": lambda a: [],
+}
+LISTED: Final = ("AssetRegistry", "PlanBook", "License", "LicenseSale", "RevenueRouter", "UsageEscrow")
+
+
+def _salt(deployer: str, name: str) -> bytes:
+    return keccak(bytes.fromhex(deployer[2:]) + f"licet/{GENERATION}/{name}".encode())
+
+
+def _address(salt: bytes, init_code: bytes) -> str:
+    """EIP-1014."""
+    packed = b"\xff" + bytes.fromhex(CREATE2_DEPLOYER[2:]) + salt + keccak(init_code)
+    return to_checksum_address(keccak(packed)[-20:])
+
+
+def place(deployer: str, *, with_test_money: bool) -> dict[str, Placed]:
+    """Every contract that this deployer puts on a chain, in order."""
+    addresses: Addresses = {"deployer": deployer}
+    placed: dict[str, Placed] = {}
+    for name, arguments in _ARGUMENTS.items():
+        if name == "TestUSD" and not with_test_money:
+            continue
+        artifact = load(name)
+        salt, init_code = _salt(deployer, name), artifact.init_code(arguments(addresses))
+        addresses[name] = _address(salt, init_code)
+        placed[name] = Placed(artifact, addresses[name], salt, init_code)
+    return placed

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+/// @title Names under which the Directory lists the contracts that others look up
+library Names {
+    bytes32 internal constant LICENSE_SALE = "LicenseSale";
+    bytes32 internal constant USAGE_ESCROW = "UsageEscrow";
+    bytes32 internal constant REVENUE_ROUTER = "RevenueRouter";
+}

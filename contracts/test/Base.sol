@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
+import {AccessManager} from "@openzeppelin/contracts/access/manager/AccessManager.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {Test} from "forge-std/Test.sol";
+import {AssetRegistry} from "../src/AssetRegistry.sol";
+import {Directory} from "../src/Directory.sol";
+import {License} from "../src/License.sol";
+import {LicenseSale} from "../src/LicenseSale.sol";
+import {PlanBook} from "../src/PlanBook.sol";
+import {RevenueRouter} from "../src/RevenueRouter.sol";
+import {TestUSD} from "../src/TestUSD.sol";
+import {UsageEscrow} from "../src/UsageEscrow.sol";
+import {IAssetRegistry} from "../src/interfaces/IAssetRegistry.sol";
+import {IDirectory} from "../src/interfaces/IDirectory.sol";
+import {IPlanBook} from "../src/interfaces/IPlanBook.sol";
+import {IUsageEscrow} from "../src/interfaces/IUsageEscrow.sol";
+import {BatchRoots} from "./BatchRoots.sol";
+
+/// @notice A deployment as the script leaves it, one asset with a plan, and the people of the story.
+abstract contract Base is Test {
+    uint64 internal constant DIRECTORY_ROLE = 1;
+    uint64 internal constant PARAMETER_ROLE = 2;
+    uint64 internal constant EXIT_DELAY = 72 hours;
+    uint128 internal constant PRICE = 5_000_000;
+    uint128 internal constant UNIT_PRICE = 100;
+    uint64 internal constant PERIOD = 30 days;
+
+    address internal publisher = makeAddr("publisher");
+    address internal buyer = makeAddr("buyer");
+    address internal payer = makeAddr("payer");
+    address internal operator = makeAddr("operator");
+    address internal receiptKey = makeAddr("receiptKey");
+    address internal stranger = makeAddr("stranger");
+
+    AccessManager internal manager;
+    TimelockController internal timelock;
+    Directory internal directory;
+    AssetRegistry internal registry;
+    PlanBook internal planBook;
+    License internal license;
+    LicenseSale internal sale;
+    RevenueRouter internal router;
+    UsageEscrow internal escrow;
+    TestUSD internal usd;
+
+    BatchRoots internal batchRoots;
+    bytes32 internal assetId;
+
+    function setUp() public virtual {
+        vm.warp(1_760_000_000);
+        _deploy();
+        _configure();
+        batchRoots = new BatchRoots();
+        vm.prank(publisher);
+        assetId = registry.assetIdOf(registry.register("acme/risk", IAssetRegistry.Kind.Model, publisher));
+        vm.prank(operator);
+        escrow.registerOperator(receiptKey, uint64(block.timestamp), uint64(block.timestamp) + 365 days);
+        _setCap(address(usd), type(uint128).max);
+    }
+
+    function _deploy() private {
+        address[] memory proposers = new address[](1);
+        proposers[0] = address(this);
+        address[] memory executors = new address[](1);
+        manager = new AccessManager(address(this));
+        timelock = new TimelockController(EXIT_DELAY, proposers, executors, address(0));
+        directory = new Directory(address(manager));
+        registry = new AssetRegistry(directory);
+        planBook = new PlanBook(directory, registry);
+        license = new License(directory);
+        sale = new LicenseSale(directory, planBook, license);
+        router = new RevenueRouter(address(manager), directory, registry, address(timelock));
+        escrow = new UsageEscrow(address(manager), directory);
+        usd = new TestUSD();
+    }
+
+    /// @dev The test keeps the roles that the timelock would have; what they cannot do is what the tests show.
+    function _configure() private {
+        _needRole(address(directory), IDirectory.list.selector, DIRECTORY_ROLE);
+        _needRole(address(directory), IDirectory.advance.selector, DIRECTORY_ROLE);
+        _needRole(address(escrow), IUsageEscrow.setExitDelay.selector, PARAMETER_ROLE);
+        _needRole(address(router), RevenueRouter.setFee.selector, PARAMETER_ROLE);
+        manager.grantRole(DIRECTORY_ROLE, address(this), 0);
+        manager.grantRole(PARAMETER_ROLE, address(this), 0);
+        directory.list("AssetRegistry", address(registry));
+        directory.list("PlanBook", address(planBook));
+        directory.list("License", address(license));
+        directory.list("LicenseSale", address(sale));
+        directory.list("RevenueRouter", address(router));
+        directory.list("UsageEscrow", address(escrow));
+        escrow.setExitDelay(EXIT_DELAY);
+    }
+
+    function _needRole(address target, bytes4 selector, uint64 role) private {
+        bytes4[] memory selectors = new bytes4[](1);
+        selectors[0] = selector;
+        manager.setTargetFunctionRole(target, selectors, role);
+    }
+
+    function _setCap(address token, uint128 cap) internal {
+        vm.prank(operator);
+        escrow.setSettlerCap(token, cap);
+    }
+
+    function _terms() internal view returns (IPlanBook.PlanTerms memory) {
+        return IPlanBook.PlanTerms({
+            assetId: assetId,
+            currency: address(usd),
+            price: PRICE,
+            period: PERIOD,
+            includedUnits: 1000,
+            unitPrice: UNIT_PRICE,
+            meteringRule: "rows:INPUT__0",
+            requestsPerSecond: 50,
+            transferable: true,
+            optimisticUnits: 10,
+            optimisticAmount: 1000,
+            server: operator,
+            termsDigest: keccak256("terms")
+        });
+    }
+
+    function _createPlan(IPlanBook.PlanTerms memory terms) internal returns (uint256 planId) {
+        vm.prank(publisher);
+        planId = planBook.createPlan(terms);
+    }
+
+    function _fund(address account, address spender, uint256 amount) internal {
+        usd.mint(account, amount);
+        vm.prank(account);
+        usd.approve(spender, amount);
+    }
+
+    function _buy(uint256 planId, address recipient) internal returns (uint256 tokenId) {
+        _fund(buyer, address(sale), PRICE);
+        vm.prank(buyer);
+        tokenId = sale.purchase(planId, recipient, PRICE);
+    }
+
+    function _deposit(address from, uint128 amount) internal returns (bytes32 depositId) {
+        _fund(from, address(escrow), amount);
+        vm.prank(from);
+        depositId = escrow.deposit(operator, address(usd), amount);
+    }
+
+    function _depositToken(IERC20 token, uint128 amount) internal returns (bytes32 depositId) {
+        vm.startPrank(payer);
+        token.approve(address(escrow), amount);
+        depositId = escrow.deposit(operator, address(token), amount);
+        vm.stopPrank();
+        _setCap(address(token), type(uint128).max);
+    }
+
+    function _item(bytes32 source, uint128 amount) internal view returns (IUsageEscrow.Item memory) {
+        return IUsageEscrow.Item({
+            source: source,
+            assetId: assetId,
+            window: 0,
+            amount: amount,
+            payerRoot: keccak256(abi.encode(source, amount)),
+            records: 1
+        });
+    }
+
+    function _settle(IUsageEscrow.Item[] memory items) internal {
+        uint64 batch = escrow.lastBatchOf(operator) + 1;
+        bytes32 root = batchRoots.rootOf(items);
+        vm.prank(operator);
+        escrow.settle(batch, root, "data:leaves", items);
+    }
+
+    function _settleOne(bytes32 source, uint128 amount) internal {
+        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](1);
+        items[0] = _item(source, amount);
+        _settle(items);
+    }
+
+    function _advance(address target, IDirectory.Status to) internal {
+        directory.advance(target, to);
+    }
+}
