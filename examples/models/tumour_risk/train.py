@@ -26,7 +26,8 @@ import onnxruntime
 from licet_schemas import manifest as manifests
 from licet_schemas.features import Feature, FeatureSchema, Scaler
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
+from onnx.helper import make_tensor_value_info
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
@@ -127,6 +128,8 @@ def fit(scaler: Scaler, train: Cases) -> ModelProto:
         target_opset=17,
     )
     model: ModelProto = select_model_inputs_outputs(exported, [OUTPUT])
+    # The cut loses the output's type, which those who check the graph before they serve it want to see.
+    model.graph.output[0].CopyFrom(make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, 2]))
     # What only the dropped label used stays behind in the file, and onnxruntime warns of it at each load.
     used = {name for node in model.graph.node for name in node.input}
     for unused in [tensor for tensor in model.graph.initializer if tensor.name not in used]:

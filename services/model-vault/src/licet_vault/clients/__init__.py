@@ -1,0 +1,1 @@
+"""Outbound adapters: Triton's repository API and licensing's introspection."""

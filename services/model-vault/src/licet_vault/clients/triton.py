@@ -1,0 +1,95 @@
+"""One Triton's repository API, and the call that proves that a loaded model answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import numpy as np
+from licet_kit.errors import Unavailable
+from licet_schemas.manifest import Manifest
+from numpy.typing import NDArray
+from tritonclient.http import InferInput
+from tritonclient.http.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from licet_vault.domain import LoadFailed
+from licet_vault.repository.entry import ENTRY_PARAMETER
+
+# Index and configuration come from memory; a server that needs longer is stuck or gone.
+ANSWER_TIMEOUT_S = 5.0
+_DTYPES: dict[str, type[np.generic]] = {"FP32": np.float32, "INT64": np.int64}
+
+T = TypeVar("T")
+
+
+class TritonUnavailable(Unavailable):
+    """Triton does not answer; it is asked again later."""
+
+    code = "triton_unavailable"
+
+    def __init__(self, url: str, error: Exception) -> None:
+        super().__init__(f"Triton at {url} does not answer: {type(error).__name__}")
+        self.url = url
+
+
+class Triton:
+    """A Triton with explicit model control. Its clients are opened once and closed by `close`."""
+
+    def __init__(self, url: str, *, load_timeout_s: float) -> None:
+        self.url = url
+        address = urlsplit(url)
+        secure = address.scheme == "https"
+        self._quick = InferenceServerClient(address.netloc, ssl=secure, conn_timeout=ANSWER_TIMEOUT_S)
+        # Loading waits for the model's own start, which reads all of its weights.
+        self._slow = InferenceServerClient(address.netloc, ssl=secure, conn_timeout=load_timeout_s)
+
+    async def close(self) -> None:
+        """Closes both connection pools."""
+        await self._quick.close()
+        await self._slow.close()
+
+    async def ready_models(self) -> frozenset[str]:
+        """Names of the models that are loaded and ready; raises TritonUnavailable."""
+        index: list[dict[str, str]] = await self._ask(self._quick.get_model_repository_index())
+        return frozenset(model["name"] for model in index if model.get("state") == "READY")
+
+    async def loaded_entry(self, name: str) -> str:
+        """The entry id in the configuration that a ready model was loaded with; empty without one."""
+        config: dict[str, Any] = await self._ask(self._quick.get_model_config(name))
+        return str(config.get("parameters", {}).get(ENTRY_PARAMETER, {}).get("string_value", ""))
+
+    async def load(self, name: str) -> None:
+        """Loads a model from the repository with what it depends on; raises LoadFailed or TritonUnavailable."""
+        await self._ask(self._slow.load_model(name))
+
+    async def unload(self, *names: str) -> None:
+        """Unloads models that may or may not be loaded."""
+        for name in names:
+            await self._ask(self._slow.unload_model(name))
+
+    async def probe(self, name: str, manifest: Manifest, sample: NDArray[np.float32]) -> None:
+        """Calls the model with one row; raises LoadFailed unless it answers as the manifest says.
+
+        Ready is not enough: a back end with an unfit numpy reports ready and fails every call.
+        """
+        given = InferInput(manifest.inputs[0].name, list(sample.shape), manifest.inputs[0].datatype)
+        given.set_data_from_numpy(sample)
+        answer = await self._ask(self._slow.infer(name, [given]))
+        for output in manifest.outputs:
+            found = answer.as_numpy(output.name)
+            wanted = (len(sample), *output.shape[1:])
+            if found is None or found.shape != wanted or found.dtype != _DTYPES[output.datatype]:
+                raise LoadFailed(f"output {output.name} is not {output.datatype} {list(wanted)}")
+            if not np.isfinite(found).all():
+                raise LoadFailed(f"output {output.name} is not finite for a typical row")
+
+    async def _ask(self, question: Awaitable[T]) -> T:
+        try:
+            return await question
+        except InferenceServerException as error:
+            raise LoadFailed(str(error.message())) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise TritonUnavailable(self.url, error) from error

@@ -1,0 +1,123 @@
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from licet_schemas.manifest import Manifest, parse
+
+from examples.models.tumour_risk import train
+from infra.local.part import Part
+from infra.local.triton import memory_folder as new_memory_folder
+from infra.local.triton import remove_memory, triton
+
+START_TIMEOUT_S = 40.0
+LOOPBACK = "127.0.0.1"
+
+
+@pytest.fixture(scope="session")
+def tumour_files() -> dict[str, bytes]:
+    """The trained example, from the cache of trained models."""
+    return {path.name: path.read_bytes() for path in train.trained(train.CACHE).iterdir()}
+
+
+@pytest.fixture(scope="session")
+def tumour_manifest(tumour_files: dict[str, bytes]) -> Manifest:
+    return parse(tumour_files["manifest.json"])
+
+
+@pytest.fixture
+def memory_folder() -> Iterator[Path]:
+    """An empty folder on a memory-backed file system."""
+    folder = new_memory_folder("vault-test")
+    yield folder
+    remove_memory(folder)
+
+
+class TritonServer:
+    """A Triton of one's own, which may be killed and started again on the same ports and repository."""
+
+    def __init__(self, part: Part, repository: Path, log: Path) -> None:
+        self._part = part
+        self.repository = repository
+        self.log = log
+        self.url = f"http://{LOOPBACK}:{part.ports['http']}"
+
+    def start(self) -> None:
+        """Starts the server and waits until it is ready; it must still be our child then."""
+        self._part.prepare()
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._part.argv,
+                env={**os.environ, **self._part.env},
+                cwd=self._part.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                umask=0o077,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._part.probe():
+            assert self._process.poll() is None, self.log.read_text()[-2000:]
+            assert time.monotonic() < deadline, self.log.read_text()[-2000:]
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """SIGKILL to the server and the back end's stubs, as a lost node would."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    held = [socket.socket() for _ in range(count)]
+    for one in held:
+        one.bind((LOOPBACK, 0))
+    ports = [int(one.getsockname()[1]) for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    memory = new_memory_folder("vault-test")
+    http, grpc, metrics = _free_ports(3)
+    server = TritonServer(
+        triton(memory, {"http": http, "grpc": grpc, "metrics": metrics}),
+        memory / "models",
+        tmp_path_factory.mktemp("triton") / "triton.log",
+    )
+    server.start()
+    yield server
+    server.kill()
+    remove_memory(memory)
+
+
+@pytest.fixture
+def triton_url(triton_server: TritonServer) -> str:
+    return triton_server.url
+
+
+@pytest.fixture
+def triton_repository(triton_server: TritonServer) -> Path:
+    """The repository of the running Triton, in memory."""
+    return triton_server.repository
+
+
+@pytest.fixture
+def triton_log(triton_server: TritonServer) -> Path:
+    return triton_server.log
+
+
+@pytest.fixture
+def kill_triton(triton_server: TritonServer) -> Callable[[], None]:
+    return triton_server.kill
+
+
+@pytest.fixture
+def start_triton(triton_server: TritonServer) -> Callable[[], None]:
+    return triton_server.start
