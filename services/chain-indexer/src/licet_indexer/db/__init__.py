@@ -1,0 +1,1 @@
+"""Tables of the indexer and every query on them."""

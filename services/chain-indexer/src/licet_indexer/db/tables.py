@@ -1,0 +1,336 @@
+"""Tables: the chains and their blocks, the mirror, and what takes the mirror back.
+
+Mirror tables have the columns of their row type in `domain.rows`, in its names. A chain's times are Unix seconds.
+Hashes and addresses are lowercase 0x-hex. Ids and amounts are up to 256 bits wide.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from licet_kit.db import Amount, make_metadata
+from licet_kit.outbox import Outbox
+from licet_kit.tables import messaging_tables
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from licet_indexer.domain import rows as r
+
+metadata = make_metadata()
+
+
+class Base(SQLModel, registry=registry(metadata=metadata)):
+    """Root of this service's tables."""
+
+
+class ChainRow(Base, table=True):
+    """One chain: how far its mirror is, what is final, who may write (`epoch`)."""
+
+    __tablename__ = "chain"
+
+    chain_id: int = Field(sa_type=sa.BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    name: str
+    contracts: dict[str, str] = Field(sa_type=JSONB)
+    start_block: int = Field(sa_type=sa.BigInteger)
+    epoch: int = Field(sa_type=sa.BigInteger, default=0)
+    state: str = "following"
+    halt_reason: str | None = None
+    tip_number: int | None = Field(sa_type=sa.BigInteger, default=None)
+    tip_hash: str | None = None
+    tip_time: int | None = Field(sa_type=sa.BigInteger, default=None)
+    final_number: int | None = Field(sa_type=sa.BigInteger, default=None)
+    final_hash: str | None = None
+    final_time: int | None = Field(sa_type=sa.BigInteger, default=None)
+    node_head: int | None = Field(sa_type=sa.BigInteger, default=None)
+    # When the leader last heard from the node; a standby judges by it whether somebody follows the chain.
+    heard_at: datetime | None = Field(sa_type=sa.DateTime(timezone=True), default=None)
+
+
+class BlockRow(Base, table=True):
+    """A block that was canonical at some time. `incarnation` counts how often it became so."""
+
+    __tablename__ = "block"
+    __table_args__ = (
+        # Two canonical blocks of one height would be two truths; the database refuses the second.
+        sa.Index(
+            "ux_block_canonical", "chain_id", "number", unique=True, postgresql_where=sa.text("canonical")
+        ),
+        sa.Index("ix_block_quiet", "chain_id", "number", postgresql_where=sa.text("logs = 0")),
+    )
+
+    chain_id: int = Field(sa_type=sa.BigInteger, primary_key=True)
+    hash: str = Field(primary_key=True)
+    number: int = Field(sa_type=sa.BigInteger)
+    parent: str
+    time: int = Field(sa_type=sa.BigInteger)
+    canonical: bool
+    incarnation: int
+    logs: int
+
+
+class RawEventRow(Base, table=True):
+    """A log that was understood, of a block that is or was canonical. `payload` is None where none is emitted."""
+
+    __tablename__ = "raw_event"
+    __table_args__ = (
+        sa.Index("ix_raw_event_place", "chain_id", "block_number", "log_index"),
+        sa.Index(
+            "ix_raw_event_asset",
+            "asset_id",
+            "chain_id",
+            "block_number",
+            "log_index",
+            postgresql_where=sa.text("asset_id IS NOT NULL"),
+        ),
+    )
+
+    chain_id: int = Field(sa_type=sa.BigInteger, primary_key=True)
+    block_hash: str = Field(primary_key=True)
+    log_index: int = Field(primary_key=True)
+    block_number: int = Field(sa_type=sa.BigInteger)
+    tx_hash: str
+    contract: str
+    topics: list[str] = Field(sa_type=ARRAY(sa.Text))
+    data: str
+    name: str
+    asset_id: str | None
+    payload: dict[str, Any] | None = Field(sa_type=JSONB(none_as_null=True))
+
+
+class UnknownLogRow(Base, table=True):
+    """A log of a watched contract that was not understood, raw, with the reason. Nothing else knows of it."""
+
+    __tablename__ = "unknown_log"
+
+    chain_id: int = Field(sa_type=sa.BigInteger, primary_key=True)
+    block_hash: str = Field(primary_key=True)
+    log_index: int = Field(primary_key=True)
+    block_number: int = Field(sa_type=sa.BigInteger)
+    tx_hash: str
+    contract: str
+    topics: list[str] = Field(sa_type=ARRAY(sa.Text))
+    data: str
+    reason: str
+
+
+class UndoRow(Base, table=True):
+    """What a mirror row was before a block that is not final yet changed it; `before` None: it did not exist."""
+
+    __tablename__ = "undo"
+
+    chain_id: int = Field(sa_type=sa.BigInteger, primary_key=True)
+    block_number: int = Field(sa_type=sa.BigInteger, primary_key=True)
+    table_name: str = Field(primary_key=True)
+    # The primary key as a JSON list.
+    row_key: str = Field(primary_key=True)
+    before: dict[str, Any] | None = Field(sa_type=JSONB(none_as_null=True))
+
+
+class MirrorBase(Base):
+    """What every mirror table has."""
+
+    row: ClassVar[type[r.Row]]
+
+    chain_id: int = Field(sa_type=sa.BigInteger, primary_key=True)
+    changed_block: int = Field(sa_type=sa.BigInteger)
+
+
+class AssetRow(MirrorBase, table=True):
+    """Assets."""
+
+    __tablename__ = "asset"
+    __table_args__ = (sa.Index("ix_asset_slug", "slug"), sa.Index("ix_asset_owner", "owner"))
+    row = r.Asset
+
+    asset_id: str = Field(primary_key=True)
+    contract: str
+    token_id: int = Field(sa_type=Amount)
+    owner: str
+    kind: int
+    slug: str
+    active_version: str | None
+    version_count: int = Field(sa_type=sa.BigInteger)
+    registered_block: int = Field(sa_type=sa.BigInteger)
+
+
+class VersionRow(MirrorBase, table=True):
+    """Versions."""
+
+    __tablename__ = "version"
+    row = r.Version
+
+    asset_id: str = Field(primary_key=True)
+    version_digest: str = Field(primary_key=True)
+    uri: str
+    ordinal: int = Field(sa_type=sa.BigInteger)
+    published_at: int = Field(sa_type=sa.BigInteger)
+
+
+class PlanRow(MirrorBase, table=True):
+    """Plans."""
+
+    __tablename__ = "plan"
+    __table_args__ = (sa.Index("ix_plan_asset_id", "asset_id"), sa.Index("ix_plan_server", "server"))
+    row = r.Plan
+
+    plan_id: int = Field(sa_type=Amount, primary_key=True)
+    contract: str
+    creator: str
+    open: bool
+    asset_id: str
+    currency: str
+    price: int = Field(sa_type=Amount)
+    period_s: int = Field(sa_type=sa.BigInteger)
+    included_units: int = Field(sa_type=Amount)
+    unit_price: int = Field(sa_type=Amount)
+    metering_rule: str
+    requests_per_s: int = Field(sa_type=sa.BigInteger)
+    transferable: bool
+    optimistic_units: int = Field(sa_type=Amount)
+    optimistic_amount: int = Field(sa_type=Amount)
+    server: str
+    terms_digest: str
+
+
+class LicenseRow(MirrorBase, table=True):
+    """Licences."""
+
+    __tablename__ = "license"
+    __table_args__ = (sa.Index("ix_license_holder", "holder"), sa.Index("ix_license_asset_id", "asset_id"))
+    row = r.License
+
+    token_id: int = Field(sa_type=Amount, primary_key=True)
+    contract: str
+    plan_id: int = Field(sa_type=Amount)
+    asset_id: str
+    holder: str
+    payer: str
+    price: int = Field(sa_type=Amount)
+    start_time: int = Field(sa_type=sa.BigInteger)
+    end_time: int = Field(sa_type=sa.BigInteger)
+    ordinal: int = Field(sa_type=sa.BigInteger)
+
+
+class DepositRow(MirrorBase, table=True):
+    """Deposits."""
+
+    __tablename__ = "deposit"
+    __table_args__ = (sa.Index("ix_deposit_payer", "payer"), sa.Index("ix_deposit_operator", "operator"))
+    row = r.Deposit
+
+    deposit_id: str = Field(primary_key=True)
+    payer: str
+    operator: str
+    token: str
+    total: int = Field(sa_type=Amount)
+    drawn: int = Field(sa_type=Amount)
+
+
+class ExitRow(MirrorBase, table=True):
+    """Exits."""
+
+    __tablename__ = "deposit_exit"
+    __table_args__ = (sa.Index("ix_deposit_exit_deposit_id", "deposit_id"),)
+    row = r.Exit
+
+    exit_id: int = Field(sa_type=Amount, primary_key=True)
+    deposit_id: str
+    amount: int = Field(sa_type=Amount)
+    drawn: int = Field(sa_type=Amount)
+    unlock_time: int = Field(sa_type=sa.BigInteger)
+    withdrawn: int | None = Field(sa_type=Amount)
+
+
+class BatchRow(MirrorBase, table=True):
+    """Settled batches."""
+
+    __tablename__ = "settlement_batch"
+    row = r.Batch
+
+    operator: str = Field(primary_key=True)
+    batch: int = Field(sa_type=sa.BigInteger, primary_key=True)
+    root: str
+    data_uri: str
+    items: int = Field(sa_type=sa.BigInteger)
+    due: int = Field(sa_type=Amount)
+    paid: int = Field(sa_type=Amount)
+    tx_hash: str
+
+
+class SettlementItemRow(MirrorBase, table=True):
+    """Lines of settled batches."""
+
+    __tablename__ = "settlement_item"
+    row = r.SettlementItem
+
+    operator: str = Field(primary_key=True)
+    batch: int = Field(sa_type=sa.BigInteger, primary_key=True)
+    index: int = Field(sa_type=sa.BigInteger, primary_key=True)
+    source: str
+    asset_id: str
+    token: str
+    due: int = Field(sa_type=Amount)
+    paid: int = Field(sa_type=Amount)
+    window: int = Field(sa_type=sa.BigInteger)
+    payer_root: str
+    records: int = Field(sa_type=sa.BigInteger)
+
+
+class RevenueRow(MirrorBase, table=True):
+    """Revenue of assets."""
+
+    __tablename__ = "revenue"
+    row = r.Revenue
+
+    asset_id: str = Field(primary_key=True)
+    token: str = Field(primary_key=True)
+    sale: int = Field(sa_type=Amount)
+    usage: int = Field(sa_type=Amount)
+    distributed: int = Field(sa_type=Amount)
+    fee: int = Field(sa_type=Amount)
+
+
+class EarningRow(MirrorBase, table=True):
+    """Earnings and claims of accounts."""
+
+    __tablename__ = "earning"
+    row = r.Earning
+
+    account: str = Field(primary_key=True)
+    token: str = Field(primary_key=True)
+    earned: int = Field(sa_type=Amount)
+    claimed: int = Field(sa_type=Amount)
+
+
+class OperatorKeyRow(MirrorBase, table=True):
+    """Receipt keys."""
+
+    __tablename__ = "operator_key"
+    row = r.OperatorKey
+
+    operator: str = Field(primary_key=True)
+    receipt_key: str = Field(primary_key=True)
+    valid_from: int = Field(sa_type=sa.BigInteger)
+    valid_until: int = Field(sa_type=sa.BigInteger)
+
+
+MIRROR: tuple[type[MirrorBase], ...] = (
+    AssetRow,
+    VersionRow,
+    PlanRow,
+    LicenseRow,
+    DepositRow,
+    ExitRow,
+    BatchRow,
+    SettlementItemRow,
+    RevenueRow,
+    EarningRow,
+    OperatorKeyRow,
+)
+
+TABLES = messaging_tables(metadata)
+# One leader writes a chain, under the lock of its row: the outbox needs no lock per key of its own.
+OUTBOX = Outbox(TABLES.outbox, source="chain-indexer", single_writer=True)

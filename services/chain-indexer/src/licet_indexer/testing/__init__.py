@@ -1,0 +1,1 @@
+"""What the indexer's tests and its benchmark share: a contract that emits any log, and a node that fails on purpose."""

@@ -1,0 +1,166 @@
+"""Random but replayable things for a chain to say, from few enough names that they meet often."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from licet_indexer.domain.catalogue import WATCHED
+from licet_indexer.testing.emitter import event_entry, raw_entry
+
+Said = tuple[str, bytes]
+
+
+def _address(group: int, index: int) -> str:
+    return f"0x{group:02x}{index:038x}"
+
+
+def _hash(group: int, index: int) -> bytes:
+    return bytes([group]) + index.to_bytes(31)
+
+
+@dataclass(slots=True)
+class Story:
+    """Makes events of the watched contracts, and now and then a log that no contract of ours emits."""
+
+    random: random.Random
+
+    def next(self) -> Said:
+        """One log: the contract that says it, and the emitter's calldata."""
+        teller = self.random.choice(_TELLERS)
+        if teller is None:
+            return self.random.choice(WATCHED), raw_entry(["0x" + "ab" * 32, "0x01"], b"what is this")
+        contract, name, make = teller
+        return contract, event_entry(contract, name, make(self.random))
+
+
+def _amount(r: random.Random) -> int:
+    return r.choice([r.randrange(1000), r.randrange(2**100)])
+
+
+def _deposit(r: random.Random) -> dict[str, Any]:
+    payer, operator = r.randrange(3), r.randrange(2)
+    spendable = _amount(r)
+    return {
+        "depositId": _hash(0xDE, payer * 2 + operator),
+        "payer": _address(0xA0, payer),
+        "operator": _address(0xB0, operator),
+        "token": _address(0xC0, 0),
+        "amount": _amount(r),
+        "spendable": spendable,
+        "total": spendable + _amount(r),
+        "exitId": r.randrange(4),
+        "unlockTime": r.randrange(2**40),
+        "remaining": _amount(r),
+    }
+
+
+def _terms(r: random.Random) -> tuple[Any, ...]:
+    rule = r.choice(["request", "rows:FEATURES"])
+    limits = (r.randrange(100), r.random() < 0.5, r.randrange(100), _amount(r))
+    price = (_address(0xC0, 0), _amount(r), r.randrange(1, 10**6), r.randrange(2**64), _amount(r), rule)
+    return (_hash(0xAA, r.randrange(4)), *price, *limits, _address(0xB0, 0), _hash(0xDD, 0))
+
+
+def _license(r: random.Random) -> dict[str, Any]:
+    return {
+        "tokenId": r.randrange(6),
+        "planId": r.randrange(4),
+        "assetId": _hash(0xAA, r.randrange(4)),
+        "payer": _address(0xA0, r.randrange(3)),
+        "recipient": _address(0xA0, r.randrange(3)),
+        "price": _amount(r),
+        "startTime": r.randrange(2**40),
+        "endTime": r.choice([r.randrange(2**40), 2**64 - 1]),
+        "ordinal": r.randrange(1, 9),
+    }
+
+
+def _asset(r: random.Random) -> dict[str, Any]:
+    index = r.randrange(4)
+    return {
+        "assetId": _hash(0xAA, index),
+        "tokenId": index,
+        "owner": _address(0xA0, r.randrange(3)),
+        "kind": r.randrange(1, 5),
+        "slug": f"owner/model-{index}",
+        "digest": _hash(0xD1, r.randrange(3)),
+        "uri": r.choice(["ipfs://a", "", "ünïcode/✓" * 9]),
+        "ordinal": r.randrange(1, 9),
+    }
+
+
+def _transfer(r: random.Random) -> dict[str, Any]:
+    giver = r.choice([_address(0xA0, 0), _address(0, 0)])
+    return {"from": giver, "to": _address(0xA0, r.randrange(3)), "tokenId": r.randrange(6)}
+
+
+def _settlement(r: random.Random) -> dict[str, Any]:
+    return {
+        "operator": _address(0xB0, r.randrange(2)),
+        "batch": r.randrange(1, 4),
+        "source": _hash(0xDE, r.randrange(6)),
+        "index": r.randrange(3),
+        "assetId": _hash(0xAA, r.randrange(4)),
+        "token": _address(0xC0, 0),
+        "window": 0,
+        "due": _amount(r),
+        "paid": _amount(r),
+        "payerRoot": _hash(0xEE, r.randrange(9)),
+        "records": r.randrange(100),
+        "root": _hash(0xEF, r.randrange(9)),
+        "dataUri": "file://batch",
+        "items": 3,
+    }
+
+
+def _money(r: random.Random) -> dict[str, Any]:
+    return {
+        "assetId": _hash(0xAA, r.randrange(4)),
+        "token": _address(0xC0, 0),
+        "payee": _address(0xA0, r.randrange(3)),
+        "amount": _amount(r),
+        "source": r.randrange(2),
+        "ref": _hash(1, r.randrange(9)),
+        "fee": _amount(r),
+        "payeeAmount": _amount(r),
+        "account": _address(0xA0, r.randrange(3)),
+    }
+
+
+def _plan(r: random.Random) -> dict[str, Any]:
+    terms = _terms(r)
+    return {"planId": r.randrange(4), "assetId": terms[0], "creator": _address(0xA0, 0), "terms": terms}
+
+
+def _key(r: random.Random) -> dict[str, Any]:
+    until = r.choice([r.randrange(2**40), 2**64 - 1])
+    key, operator = _address(0xF0, r.randrange(2)), _address(0xB0, r.randrange(2))
+    return {"operator": operator, "receiptKey": key, "validFrom": r.randrange(2**40), "validUntil": until}
+
+
+_TELLERS: tuple[tuple[str, str, Callable[[random.Random], dict[str, Any]]] | None, ...] = (
+    ("AssetRegistry", "AssetRegistered", _asset),
+    ("AssetRegistry", "Transfer", _transfer),
+    ("AssetRegistry", "VersionPublished", _asset),
+    ("AssetRegistry", "VersionActivated", _asset),
+    ("PlanBook", "PlanCreated", _plan),
+    ("PlanBook", "PlanClosed", _plan),
+    ("License", "Transfer", _transfer),
+    ("LicenseSale", "LicensePurchased", _license),
+    ("LicenseSale", "LicensePurchased", _license),
+    ("LicenseSale", "LicenseRenewed", _license),
+    ("UsageEscrow", "Deposited", _deposit),
+    ("UsageEscrow", "ExitRequested", _deposit),
+    ("UsageEscrow", "ExitDrawn", _deposit),
+    ("UsageEscrow", "Withdrawn", _deposit),
+    ("UsageEscrow", "ItemSettled", _settlement),
+    ("UsageEscrow", "BatchSettled", _settlement),
+    ("UsageEscrow", "OperatorKeySet", _key),
+    ("RevenueRouter", "RevenueReceived", _money),
+    ("RevenueRouter", "Distributed", _money),
+    ("RevenueRouter", "Claimed", _money),
+    None,
+)
