@@ -1,0 +1,222 @@
+"""The steps of the story. Each does one thing through public APIs, then reads the figures back from where they live."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from licet_sdk import receipts
+from licet_sdk.chain import PlanOffer
+from licet_sdk.cli.money import format_amount
+from tritonclient.http import InferenceServerClient
+
+from e2e.demo import books, calls, refusals
+from e2e.demo.steps import Notes, Step, check
+from e2e.observe import eventually
+from e2e.world import World
+
+SLUG = "clinic/tumour-risk"
+INCLUDED_ROWS = 40
+PRICE = 25_000_000  # 25 tUSD a period
+UNIT_PRICE = 10_000  # 0.01 tUSD a row beyond the included ones
+DEPOSIT = 5_000_000
+FUNDS = 100_000_000
+MONTH_S = 30 * 86_400
+BRIEF_S = 10
+TERMS = Path(__file__).with_name("terms.md")
+
+
+def train_model(world: World, notes: Notes) -> list[str]:
+    """Trains, or takes from the cache, the model and its manifest."""
+    out = Path(world.endpoints["chains_file"]).parent / "tumour-risk"
+    command = [sys.executable, "-m", "examples.models.tumour_risk.train", "--out", str(out), "--json"]
+    result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    notes["folder"] = str(out)
+    notes["metrics"] = result["metrics"]
+    manifest = json.loads((out / "manifest.json").read_text())
+    return [
+        f"held-out figures from the manifest: {manifest['metrics']}",
+        f"artefacts: {', '.join(a['name'] for a in manifest['artifacts'])}",
+    ]
+
+
+def publish_model(world: World, notes: Notes) -> list[str]:
+    """Uploads, registers, publishes and activates; ends when Triton serves the pinned name."""
+    publisher = world.client("publisher")
+    digest, _ = publisher.vault.upload(Path(notes["folder"]))
+    asset_id, _ = publisher.chain.register_asset(SLUG)
+    publisher.chain.publish_version(asset_id, digest, f"{world.config.vault}/v1/manifests/{digest}")
+    notes["asset_id"], notes["digest"] = asset_id, digest
+    active = "0x" + world.chain.call("AssetRegistry", "activeVersion", bytes.fromhex(asset_id[2:])).hex()
+    check(active == digest, "the chain's active version is the uploaded manifest")
+    pinned = f"{SLUG.replace('/', '.')}-{digest[2:18]}"
+    triton = InferenceServerClient(world.endpoints["triton"]["http"].split("//")[1])
+    eventually(lambda: triton.is_model_ready(pinned), f"Triton serves {pinned}", 60)
+    triton.close()
+    mirrored = eventually(
+        lambda: world.rows("indexer", "select slug, active_version from asset where asset_id = $1", asset_id),
+        "the mirror holds the asset",
+    )[0]
+    return [
+        f"chain: asset {asset_id[:18]}… active version {active[:18]}…",
+        f"mirror: {mirrored['slug']} active version {mirrored['active_version'][:18]}…",
+        f"Triton: {pinned} ready",
+    ]
+
+
+def create_plans(world: World, notes: Notes) -> list[str]:
+    """One plan of a month, one of ten seconds."""
+    publisher = world.client("publisher")
+    month = PlanOffer(
+        price=PRICE,
+        period_s=MONTH_S,
+        included_units=INCLUDED_ROWS,
+        unit_price=UNIT_PRICE,
+        metering_rule="rows:FEATURES",
+        server=world.actor("operator").address,
+        terms_digest=books.digest_of(TERMS),
+    )
+    brief = replace(month, price=1_000_000, period_s=BRIEF_S, included_units=10, optimistic_units=10)
+    notes["plan"], _ = publisher.chain.create_plan(notes["asset_id"], month)
+    notes["brief_plan"], _ = publisher.chain.create_plan(notes["asset_id"], brief)
+    figures = []
+    for plan in (notes["plan"], notes["brief_plan"]):
+        terms = world.chain.call("PlanBook", "termsOf", plan)
+        figures.append(
+            f"chain: plan {plan}: {format_amount(terms[2])} tUSD for {terms[3]} s, {terms[4]} rows included, "
+            f"then {format_amount(terms[5])} a row"
+        )
+    return figures
+
+
+def buy_licenses(world: World, notes: Notes) -> list[str]:
+    """The buyer, and one who will give the license away, pay the price."""
+    for name in ("buyer", "giver"):
+        client = world.client(name)
+        client.chain.send("TestUSD", "mint", client.chain.wallet, FUNDS)
+        notes[f"{name}_license"], _ = client.chain.buy(notes["plan"])
+    token_id = notes["buyer_license"]
+    for name in ("buyer", "giver", "stranger", "brief"):
+        calls.make_key(world, notes, name)
+    grant = books.grant(world, "license", token_id)
+    check(grant["granted"] == INCLUDED_ROWS, "the whole grant is final")
+    owner = world.chain.call("License", "ownerOf", token_id)
+    return [
+        f"chain: license {token_id} belongs to {owner}, paid {format_amount(PRICE)} tUSD",
+        f"licensing: grant {grant['grant_id'][-24:]}: granted {grant['granted']}, free {grant['free']}, "
+        f"leased {grant['leased']}, spent {grant['spent']}",
+    ]
+
+
+def call_both_replicas(world: World, notes: Notes) -> list[str]:
+    """The same rows through each gateway and directly: the same answer, byte for byte."""
+    rows = calls.held_out(10)
+    direct = calls.direct(world, notes, rows)
+    figures = []
+    for number, url in enumerate(world.config.gateway):
+        answer = calls.through(world, notes, "buyer", rows, replica=number)
+        check(np.array_equal(answer, direct), f"replica {number + 1} answers what Triton answers")
+        figures.append(f"gateway {number + 1} ({url}): {len(answer)} rows, equal to Triton's own answer")
+    workers = eventually(
+        lambda: calls.workers(world, notes, at_least=2), "usage of both replicas is in Kafka"
+    )
+    return [*figures, f"Kafka: usage recorded by {', '.join(sorted(workers))}"]
+
+
+def deposit_and_go_on(world: World, notes: Notes) -> list[str]:
+    """A deposit carries the use beyond the included rows."""
+    buyer = world.client("buyer")
+    deposit_id, _ = buyer.chain.deposit(world.actor("operator").address, DEPOSIT)
+    notes["deposit"] = deposit_id
+    eventually(
+        lambda: books.grant(world, "deposit", deposit_id)["granted"] == DEPOSIT, "the deposit is final"
+    )
+    rows = calls.held_out(30)
+    for number in range(len(world.config.gateway)):
+        calls.through(world, notes, "buyer", rows, replica=number)
+    spendable = world.chain.call("UsageEscrow", "depositOf", bytes.fromhex(deposit_id[2:]))[3]
+    return [
+        f"chain: {format_amount(spendable)} tUSD locked in the escrow for the operator",
+        "60 more rows answered",
+    ]
+
+
+def show_usage(world: World, notes: Notes) -> list[str]:
+    """Every call is in Kafka and in billing's books, once."""
+
+    def both() -> tuple[dict[str, int], dict[str, int]] | None:
+        recorded, billed = calls.totals(world, notes), books.charges(world, notes)
+        same = recorded["units"] == billed["units"] and recorded["calls"] == billed["calls"]
+        return (recorded, billed) if same else None
+
+    recorded, billed = eventually(both, "all usage is in Kafka and billed", 30)
+    return [
+        f"Kafka: {recorded['calls']} calls, {recorded['units']} rows",
+        f"billing: {billed['calls']} charges, {billed['units']} rows, {format_amount(billed['amount'])} tUSD due",
+    ]
+
+
+def settle(world: World, notes: Notes) -> list[str]:
+    """One transaction draws what is due and anchors every charge."""
+    return books.settle(world, notes)
+
+
+def prove_receipt(world: World, notes: Notes) -> list[str]:
+    """A receipt of the buyer, checked against the chain alone."""
+    buyer = world.client("buyer")
+    charge = next(c for c in buyer.usage.charges() if int(c["amount"]) > 0)
+    answer = buyer.usage.receipt(charge["request_id"])
+    proven = receipts.verify(answer, world.chain)
+    check(
+        {"signature", "certificate", "charge", "settlement"} == {c.name for c in proven},
+        "all four parts hold",
+    )
+    return [f"{c.name}: {c.detail}" for c in proven]
+
+
+def show_ledger(world: World, notes: Notes) -> list[str]:
+    """Debits equal credits."""
+    return books.ledger(world)
+
+
+def reconcile(world: World, notes: Notes) -> list[str]:
+    """Receipts, ledger and chain agree to the unit."""
+    return books.reconcile(world)
+
+
+def claim(world: World, notes: Notes) -> list[str]:
+    """The owner distributes and claims the revenue."""
+    publisher = world.client("publisher")
+    before = publisher.chain.balance()
+    claimed, sent = publisher.chain.claim([notes["asset_id"]])
+    gained = publisher.chain.balance() - before
+    check(gained == claimed > 0, "the wallet holds what was claimed")
+    return [
+        f"chain: the owner's balance rose by {format_amount(gained)} tUSD in {sent.tx_hash}",
+        *books.ledger(world),
+    ]
+
+
+STEPS = [
+    Step("Train a risk model on real data", train_model, "vault"),
+    Step("Publish it: encrypted, digest on chain, verified into Triton", publish_model, "vault"),
+    Step("Put sale terms on chain", create_plans, "indexer"),
+    Step("Buy licenses", buy_licenses, "licensing"),
+    Step("Call through both gateway replicas", call_both_replicas, "gateway-1"),
+    Step("Refuse a stranger", refusals.stranger, "licensing"),
+    Step("Refuse a forged key", refusals.forged_key, "gateway-1"),
+    Step("Refuse an expired license", refusals.expired, "licensing"),
+    Step("Refuse a license that was transferred away", refusals.transferred, "licensing"),
+    Step("Refuse beyond the included rows", refusals.exhausted, "licensing"),
+    Step("Lock a deposit and call on", deposit_and_go_on, "licensing"),
+    Step("Show the usage", show_usage, "billing"),
+    Step("Settle on chain", settle, "billing"),
+    Step("Prove a receipt", prove_receipt, "billing"),
+    Step("Show the ledger", show_ledger, "billing"),
+    Step("Reconcile receipts, ledger and chain", reconcile, "billing"),
+    Step("Claim the owner's revenue", claim, "billing"),
+]
