@@ -16,6 +16,7 @@ from infra.local.profile import PROFILES
 from infra.local.stack import PartStatus, Stack
 
 LOG_LINES = 20
+INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
 
 def main(argv: list[str]) -> int:
@@ -34,6 +35,8 @@ def main(argv: list[str]) -> int:
     except LocalError as error:
         print(f"licet: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,6 +82,8 @@ def _up(args: argparse.Namespace) -> int:
     print("stop with Ctrl-C", file=sys.stderr, flush=True)
     try:
         stack.watch(stopped)
+    except KeyboardInterrupt:
+        print("stopping", file=sys.stderr)
     finally:
         stack.stop()
     return 0

@@ -64,27 +64,28 @@ def wheel_install() -> Path:
 
 
 def find_home(state: Path, install: Path | None = None) -> Home:
-    """Binaries and data folder; as root, moved to /var/tmp when the checkout is closed to other users."""
+    """Binaries and data folder. As root, each moves to /var/tmp if its folder is closed to other users."""
     install = install or wheel_install()
     data = state / "postgres"
     if os.geteuid() != 0:
         return Home(install=install, data=data, user=None)
     data.mkdir(parents=True, exist_ok=True)
-    home = Home(install=install, data=data, user=UNPRIVILEGED)
-    if not _usable(home):
-        home = _outside(state, install)
-    shutil.chown(home.data, UNPRIVILEGED, pwd.getpwnam(UNPRIVILEGED).pw_gid)
-    home.data.chmod(0o700)
-    return home
+    if not _allowed('cd "$1"', data):
+        data = _outside(state) / "data"
+        data.mkdir(exist_ok=True)
+    if not _runs(install):
+        install = _copy_binaries(install, _outside(state))
+    shutil.chown(data, UNPRIVILEGED, pwd.getpwnam(UNPRIVILEGED).pw_gid)
+    data.chmod(0o700)
+    return Home(install=install, data=data, user=UNPRIVILEGED)
 
 
-def _usable(home: Home) -> bool:
-    """Whether the lent user reaches the folder and can read the files (umask, closed parent folders)."""
+def _allowed(script: str, *args: Path) -> bool:
+    """Whether the lent user can do what the shell script does with these paths."""
     entry = pwd.getpwnam(UNPRIVILEGED)
-    needed = home.install / "share" / "postgresql" / "postgres.bki"
-    script = 'cd "$1" && test -r "$2" && "$3" --version'
-    check = subprocess.run(
-        ["/bin/sh", "-c", script, "sh", home.data, needed, home.install / "bin" / "initdb"],
+    argv = ["/bin/sh", "-c", script, "sh", *map(str, args)]
+    done = subprocess.run(
+        argv,
         user=entry.pw_uid,
         group=entry.pw_gid,
         extra_groups=[],
@@ -92,30 +93,42 @@ def _usable(home: Home) -> bool:
         capture_output=True,
         check=False,
     )
-    return check.returncode == 0
+    return done.returncode == 0
 
 
-def _outside(state: Path, install: Path) -> Home:
-    """A copy of the binaries and an empty data folder below /var/tmp, in a folder that only root can change."""
+def _runs(install: Path) -> bool:
+    """Whether the lent user can run the binaries and read their data files (closed parents, strict umask)."""
+    needed = install / "share" / "postgresql" / "postgres.bki"
+    return _allowed('"$1" --version && test -r "$2"', install / "bin" / "initdb", needed)
+
+
+def _outside(state: Path) -> Path:
+    """A folder below /var/tmp that belongs to this state folder, and that only root can change."""
     place = _outside_place(state)
     place.mkdir(mode=0o755, exist_ok=True)
     if place.is_symlink() or place.lstat().st_uid != 0:
         raise PostgresUnreachable(f"{place} belongs to somebody else: remove it")
     place.chmod(0o755)
-    copy = place / VERSION_FOLDER
-    if not copy.exists():
-        shutil.copytree(install, copy, symlinks=True)
-        for path in (copy, *copy.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(
-                    path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044)
-                )
-    home = Home(install=copy, data=place / "data", user=UNPRIVILEGED)
-    home.data.mkdir(exist_ok=True)
-    shutil.chown(home.data, UNPRIVILEGED)
-    if not _usable(home):
+    return place
+
+
+def _copy_binaries(install: Path, place: Path) -> Path:
+    """The installation with the shared libraries beside it, whose place its binaries know relative to their own."""
+    site = install.parents[1]
+    libraries = site / f"{install.parent.name}.libs"
+    copy = place / "site" / install.relative_to(site)
+    for source in (install, libraries):
+        target = place / "site" / source.relative_to(site)
+        if not target.exists():
+            shutil.copytree(source, target, symlinks=True)
+    for path in (place / "site").rglob("*"):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o055 if path.is_dir() or mode & 0o100 else 0o044))
+    (place / "site").chmod(0o755)
+    if not _runs(copy):
         raise PostgresUnreachable(f"user {UNPRIVILEGED} cannot run PostgreSQL from {copy}")
-    return home
+    return copy
 
 
 def postgres(state: Path, ports: Ports, *, durable: bool) -> Part:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,10 @@ def chain(state: Path, ports: Ports) -> Part:
     )
 
 
-def server_parts(profile: Profile, ports: Mapping[str, Ports], memory: Path) -> list[Part]:
-    """Every server of the profile that no setting replaces."""
+def server_parts(
+    profile: Profile, ports: Mapping[str, Ports], memory: Path, names: Iterable[str]
+) -> list[Part]:
+    """The named servers; one that a setting replaces is not among them."""
     home = profile.home
     builders: dict[str, Callable[[], Part]] = {
         "postgres": lambda: pg.postgres(home, ports["postgres"], durable=profile.name != "test"),
@@ -71,7 +73,7 @@ def server_parts(profile: Profile, ports: Mapping[str, Ports], memory: Path) -> 
         "chain": lambda: chain(home, ports["chain"]),
         "triton": lambda: triton(memory, ports["triton"]),
     }
-    return [build() for name, build in builders.items() if name not in profile.external]
+    return [build() for name, build in builders.items() if name in names and name not in profile.external]
 
 
 def server_endpoints(

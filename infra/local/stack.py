@@ -198,7 +198,7 @@ class Stack:
         self, names: list[str], ports: dict[str, Ports], memory: Path, *, with_tasks: bool
     ) -> dict[str, Node]:
         """What has to be started or done, by name; services bring their tasks when they start first."""
-        nodes: list[Node] = [*server_parts(self.profile, ports, memory)]
+        nodes: list[Node] = [*server_parts(self.profile, ports, memory, names)]
         if any(name in SERVICES for name in names):
             services = self._services(ports, memory)
             services.keyring.make()
