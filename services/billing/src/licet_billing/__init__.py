@@ -1,0 +1,1 @@
+"""Billing: usage intake, double-entry ledger, on-chain settlement and reconciliation."""

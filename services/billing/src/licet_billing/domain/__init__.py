@@ -1,0 +1,1 @@
+"""Rules of money, without input or output."""

@@ -1,0 +1,118 @@
+"""Three-way reconciliation: receipts (charges), ledger and chain must tell the same figures.
+
+All figures are of one moment: the ledger as posted up to a final block, the chain read at that block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Check(StrEnum):
+    """What was compared."""
+
+    TRIAL_BALANCE = "trial_balance"  # debits = credits, for each currency
+    BALANCE_ROWS = "balance_rows"  # guarded balances = sums of their entries
+    HASH_CHAIN = "hash_chain"  # each posting batch follows from the one before
+    CHARGES = "charges"  # each charge = its ledger transaction
+    ACCRUED = "accrued"  # charges not settled = accrued accounts
+    DEPOSIT_SPENDABLE = "deposit_spendable"
+    DEPOSIT_DRAWN = "deposit_drawn"
+    DEPOSIT_EXITS = "deposit_exits"
+    BATCH_LEAVES = "batch_leaves"  # sum tree over the receipts = what was sent
+    BATCH_ROOT = "batch_root"
+    BATCH_PAID = "batch_paid"  # due = paid + shortfall, on chain and in the ledger
+    CHAIN_LOGS = "chain_logs"  # each final money log = one posted transaction
+    PENDING = "pending"  # a final money event that could not be posted
+    REVENUE_PENDING = "revenue_pending"
+    REVENUE_CLAIMABLE = "revenue_claimable"
+    REVENUE_OWED = "revenue_owed"
+    SOLVENCY = "solvency"  # what a contract owes <= what it holds
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One figure that two of the three sources state differently; `subject` is the id of the thing."""
+
+    check: Check
+    subject: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class DepositFigures:
+    """What one source says of a deposit, in the currency's smallest unit."""
+
+    spendable: int
+    drawn: int
+    exits: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFigures:
+    """What one source says of a settled line."""
+
+    due: int
+    paid: int
+    records: int
+
+
+def compare(check: Check, expected: Mapping[str, int], found: Mapping[str, int]) -> list[Difference]:
+    """Differences between two sources by subject; a subject that one of them lacks counts as 0 there."""
+    return [
+        Difference(check, subject, str(expected.get(subject, 0)), str(found.get(subject, 0)))
+        for subject in sorted(expected.keys() | found.keys())
+        if expected.get(subject, 0) != found.get(subject, 0)
+    ]
+
+
+def compare_deposits(
+    chain: Mapping[str, DepositFigures], ledger: Mapping[str, DepositFigures]
+) -> list[Difference]:
+    """Differences between deposits on chain and in the ledger."""
+    pairs = (
+        (Check.DEPOSIT_SPENDABLE, "spendable"),
+        (Check.DEPOSIT_DRAWN, "drawn"),
+        (Check.DEPOSIT_EXITS, "exits"),
+    )
+    return [
+        difference
+        for check, name in pairs
+        for difference in compare(check, _column(chain, name), _column(ledger, name))
+    ]
+
+
+def _column(figures: Mapping[str, DepositFigures], name: str) -> dict[str, int]:
+    return {subject: getattr(value, name) for subject, value in figures.items()}
+
+
+def covered(check: Check, owed: Mapping[str, int], held: Mapping[str, int]) -> list[Difference]:
+    """Subjects that owe more than they hold."""
+    return [
+        Difference(check, subject, f">= {amount}", str(held.get(subject, 0)))
+        for subject, amount in sorted(owed.items())
+        if amount > held.get(subject, 0)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """The result for one chain at one final block."""
+
+    chain_id: int
+    block_number: int
+    differences: tuple[Difference, ...]
+    counts: Mapping[str, int]
+
+    @property
+    def exact(self) -> bool:
+        """Whether all three sources agree."""
+        return not self.differences
+
+
+def merged(parts: Iterable[Iterable[Difference]]) -> tuple[Difference, ...]:
+    """All differences in the order of their checks."""
+    return tuple(difference for part in parts for difference in part)

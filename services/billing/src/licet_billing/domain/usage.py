@@ -1,0 +1,201 @@
+"""Rating: what one metered call costs, and whether anybody owes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+
+from licet_billing.domain.errors import RecordInconsistent
+
+
+class Source(StrEnum):
+    """What kind of right a call used."""
+
+    LICENSE = "license"
+    DEPOSIT = "deposit"
+
+
+class Outcome(IntEnum):
+    """How a call ended; the numbers are those of the usage log and of receipts."""
+
+    OK = 1
+    CANCELLED = 2
+    UPSTREAM_ERROR = 3
+    CLIENT_GONE = 4
+    ABORTED = 5
+
+
+class Disposition(StrEnum):
+    """What became of a call's price."""
+
+    BILLED = "billed"
+    # Behind the fence of its lease: operator loss, for good.
+    FENCED = "fenced"
+    # Beyond what its grant covers: operator loss, until the grant covers it.
+    UNCOVERED = "uncovered"
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """One metered call as the gateway logged it. Ids and hashes are text; times are Unix milliseconds."""
+
+    request_id: str
+    lease_id: str
+    sequence: int
+    last: bool
+    account_id: str
+    account_lease: int
+    grant_id: str
+    asset_id: str
+    version_digest: str
+    plan_id: str
+    metering_rule: str
+    units: int
+    price_book_version: str
+    outcome: Outcome
+    started_at_ms: int
+    ended_at_ms: int
+    request_commitment: bytes
+    response_commitment: bytes
+
+    @property
+    def is_closing_marker(self) -> bool:
+        """Whether this only ends its lease and is no call."""
+        return self.last and self.units == 0 and self.outcome is Outcome.ABORTED
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A spendable right, as licensing states it, and how much of it has been charged.
+
+    `granted` and `charged` are units for a license and smallest currency units for a deposit. `token_id` is the
+    license's token or the deposit's id.
+    """
+
+    grant_id: str
+    version: int
+    source: Source
+    state: str
+    account_id: str
+    wallet: str
+    chain_id: int
+    contract: str
+    token_id: str
+    plan_id: str
+    asset_id: str
+    currency: str
+    operator: str
+    granted: int
+    charged: int = 0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PlanKey:
+    """A plan's place in the price book; its text is the price-book version that leases lock."""
+
+    chain_id: int
+    contract: str
+    plan_id: str
+
+    @classmethod
+    def parse(cls, price_book_version: str) -> PlanKey:
+        """Reads `<chain id>:<plan book>:<plan id>`. Raises RecordInconsistent for anything else."""
+        parts = price_book_version.split(":")
+        if len(parts) != 3 or not parts[0].isdigit():
+            raise RecordInconsistent(
+                "price_book_version", price_book_version, "<chain>:<plan book>:<plan id>"
+            )
+        return cls(int(parts[0]), parts[1], parts[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The terms of a plan that rating needs; a plan never changes."""
+
+    key: PlanKey
+    asset_id: str
+    currency: str
+    unit_price: int
+    metering_rule: str
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What billing made of one call.
+
+    `value` is units times unit price where a deposit pays, and what the included units would have cost where a
+    license does; `amount` is what the payer owes of it. `deposit_id` is empty for a license.
+    """
+
+    request_id: str
+    source: Source
+    chain_id: int
+    operator: str
+    payer: str
+    deposit_id: str
+    currency: str
+    units: int
+    unit_price: int
+    value: int
+    amount: int
+    disposition: Disposition
+
+    @property
+    def quantity(self) -> int:
+        """How much of its grant it takes."""
+        return self.units if self.source is Source.LICENSE else self.value
+
+
+def _expect(field: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise RecordInconsistent(field, found, expected)
+
+
+def check(record: UsageRecord, grant: Grant, plan: Plan) -> None:
+    """Raises RecordInconsistent where a record contradicts the right or the terms that it names."""
+    _expect("request_id", record.request_id, f"{record.lease_id}-{record.sequence}")
+    _expect("asset_id", record.asset_id, plan.asset_id)
+    _expect("plan_id", record.plan_id, plan.key.plan_id)
+    _expect("metering_rule", record.metering_rule, plan.metering_rule)
+    _expect("grant chain", str(grant.chain_id), str(plan.key.chain_id))
+    if grant.source is Source.LICENSE:
+        _expect("grant plan", grant.plan_id, plan.key.plan_id)
+    else:
+        _expect("grant currency", grant.currency, plan.currency)
+        _expect("grant operator", grant.operator, plan.server)
+
+
+def cover(charge: Charge, grant: Grant) -> tuple[Charge, Grant]:
+    """Bills the charge if its grant covers it as a whole; otherwise both come back as they were."""
+    charged = grant.charged + charge.quantity
+    if charged > grant.granted:
+        return charge, grant
+    amount = charge.value if charge.source is Source.DEPOSIT else 0
+    billed = replace(charge, amount=amount, disposition=Disposition.BILLED)
+    return billed, replace(grant, charged=charged)
+
+
+def rate(record: UsageRecord, grant: Grant, plan: Plan, *, fenced: bool) -> tuple[Charge, Grant]:
+    """The charge of a call, and its grant with the charged quantity raised.
+
+    One price for each unit, and a license's included units are free: the terms of a plan. A call behind its
+    lease's fence, or beyond what its grant covers, is operator loss and takes nothing of the grant.
+    Raises RecordInconsistent as `check` does.
+    """
+    check(record, grant, plan)
+    charge = Charge(
+        request_id=record.request_id,
+        source=grant.source,
+        chain_id=plan.key.chain_id,
+        operator=plan.server,
+        payer=grant.wallet,
+        deposit_id=grant.token_id if grant.source is Source.DEPOSIT else "",
+        currency=plan.currency,
+        units=record.units,
+        unit_price=plan.unit_price,
+        value=record.units * plan.unit_price,
+        amount=0,
+        disposition=Disposition.FENCED if fenced else Disposition.UNCOVERED,
+    )
+    return (charge, grant) if fenced else cover(charge, grant)
