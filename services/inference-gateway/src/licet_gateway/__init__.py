@@ -1,0 +1,1 @@
+"""The data plane in front of Triton: authenticate, lease, proxy, meter, log, receipt."""

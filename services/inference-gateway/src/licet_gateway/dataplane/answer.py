@@ -1,0 +1,143 @@
+"""The answer to one call: Triton's, with the gateway's headers, handed to the client as it comes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from licet_gateway.dataplane.replies import CLOSE
+from licet_gateway.domain import Refusal, request_id
+
+if TYPE_CHECKING:
+    from licet_gateway.dataplane.client import ClientConnection
+    from licet_gateway.dataplane.http import ResponseHead
+    from licet_gateway.dataplane.lease import Lease
+
+# An error of Triton is a line of text; what is longer is cut off.
+ERROR_MAX: Final = 64 * 1024
+_UNKNOWN_MODEL: Final = b'{"error":"Request for unknown model'
+UNLOADED: Final = Refusal(
+    "model_not_ready", "the inference server has unloaded the model", "try again shortly", retry_after_ms=1000
+)
+
+
+class Answer:
+    """Collects an error whole, because it may have to be told in other words; streams everything else."""
+
+    __slots__ = (
+        "_client",
+        "_error",
+        "_hash",
+        "_head",
+        "_lease",
+        "_name",
+        "_pending",
+        "_units",
+        "bytes_out",
+        "started",
+    )
+
+    _head: ResponseHead
+
+    def __init__(self, client: ClientConnection, lease: Lease, sequence: int, units: int) -> None:
+        self._client = client
+        self._lease = lease
+        self._units = units
+        self._name = request_id(lease.terms.lease_id, sequence).encode()
+        self._hash = hashlib.sha256(self._name)
+        self._error = b""
+        # The rendered head, until there is a body to send it with.
+        self._pending = b""
+        self.bytes_out = 0
+        # Whether the client was sent anything of it.
+        self.started = False
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self._head.status < 300
+
+    def start(self, head: ResponseHead) -> None:
+        self._head = head
+        if self.ok:
+            self._pending = self._render_head(head)
+
+    def add(self, data: bytes) -> None:
+        self._hash.update(data)
+        self.bytes_out += len(data)
+        if not self.ok:
+            self._error = (self._error + data)[:ERROR_MAX]
+            return
+        if self._head.content_length is None:
+            data = b"%x\r\n%s\r\n" % (len(data), data)
+        if self._pending:
+            data, self._pending = self._pending + data, b""
+            self.started = True
+        self._client.write(data)
+
+    def end(self) -> None:
+        """The answer is whole."""
+        rest = b"0\r\n\r\n" if self._head.content_length is None else b""
+        if self._pending or rest:
+            self._client.write(self._pending + rest)
+            self._pending = b""
+            self.started = True
+        self._client.answered()
+
+    def send_error(self) -> None:
+        """Triton refused the call: its own words, unless they only mean that the model is gone."""
+        if self._error.startswith(_UNKNOWN_MODEL):
+            self._client.refuse(UNLOADED, request_id=self._name.decode())
+            return
+        self._units = 0
+        headers = self._own_headers() + self._head.relayed
+        self._client.reply(
+            b"HTTP/1.1 %d %s\r\n%s%sContent-Length: %d\r\n\r\n%s"
+            % (
+                self._head.status,
+                self._head.reason,
+                headers,
+                CLOSE if self._client.closes else b"",
+                len(self._error),
+                self._error,
+            )
+        )
+
+    def commitment(self) -> bytes:
+        """sha256(request id ‖ response body) of what was handed on."""
+        return self._hash.digest()
+
+    def _render_head(self, head: ResponseHead) -> bytes:
+        framing = (
+            b"Transfer-Encoding: chunked"
+            if head.content_length is None
+            else b"Content-Length: %d" % head.content_length
+        )
+        return b"HTTP/1.1 %d %s\r\n%s%s%s%s\r\n\r\n" % (
+            head.status,
+            head.reason,
+            head.relayed,
+            self._own_headers(),
+            CLOSE if self._client.closes else b"",
+            framing,
+        )
+
+    def _own_headers(self) -> bytes:
+        lease = self._lease
+        headers = (
+            b"x-licet-request-id: %s\r\nx-licet-decision-id: %s\r\nx-licet-receipt-id: %s\r\n"
+            b"x-licet-units: %d\r\nx-licet-units-remaining: %d\r\n"
+            % (
+                self._name,
+                lease.terms.decision_id.encode(),
+                self._name,
+                self._units,
+                lease.units_remaining + lease.available,
+            )
+        )
+        rate = lease.limits.requests_per_s
+        if not rate:
+            return headers
+        return headers + b'RateLimit-Policy: "requests";q=%d;w=1\r\nRateLimit: "requests";r=%d;t=1\r\n' % (
+            rate,
+            lease.pool.tokens_left(),
+        )

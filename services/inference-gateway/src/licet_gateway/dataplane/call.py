@@ -1,0 +1,442 @@
+"""One inference call, from its head to its usage record.
+
+GATHERING → (units known) → LEASING → CONNECTING → OPENING → RUNNING → DONE. Nothing goes upstream before the open entry
+is on disk, and every way out gives back what was held. A body that fits HOLD_MAX is sent when it is whole, so that a
+slow or vanishing client never occupies Triton; a longer one is spliced as it comes.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import time
+from typing import TYPE_CHECKING, Final
+
+from licet_gateway.dataplane import metering
+from licet_gateway.dataplane.answer import Answer
+from licet_gateway.dataplane.clock import now_ns
+from licet_gateway.dataplane.lease import Lease
+from licet_gateway.dataplane.replies import CONTINUE
+from licet_gateway.domain import CallRecord, Credential, MeteringRule, Outcome, Refusal, request_id
+
+if TYPE_CHECKING:
+    from licet_gateway.dataplane.client import ClientConnection
+    from licet_gateway.dataplane.http import RequestHead, ResponseHead
+    from licet_gateway.dataplane.plane import DataPlane
+    from licet_gateway.dataplane.upstream import UpstreamConnection, UpstreamPool
+    from licet_gateway.dataplane.versions import PinnedVersion
+
+HOLD_MAX: Final = 64 * 1024
+# A lease that died, or whose version went, between two steps of one call is replaced so often; then the call fails.
+RESTARTS_MAX: Final = 2
+_REQUEST_RULE: Final = MeteringRule("request", None)
+
+NOT_READY: Final = Refusal(
+    "model_not_ready",
+    "the model is not loaded on any inference server",
+    "try again shortly",
+    retry_after_ms=1000,
+)
+POLICY: Final = Refusal(
+    "policy_denied",
+    "the plan's metering rule is not the one of the model's manifest",
+    "tell the publisher: this plan cannot be served",
+)
+LEASE_DIED: Final = Refusal(
+    "licensing_unavailable", "the lease ran out before the call began", "try again", retry_after_ms=1000
+)
+
+
+class Stage(enum.Enum):
+    """What the call waits for."""
+
+    GATHERING = enum.auto()
+    LEASING = enum.auto()
+    CONNECTING = enum.auto()
+    OPENING = enum.auto()
+    RUNNING = enum.auto()
+    DONE = enum.auto()
+
+
+class Call:
+    """Acts for one request. The client connection feeds it; the lease book, the pool and Triton answer it."""
+
+    __slots__ = (
+        "_answer",
+        "_client_gone",
+        "_connection",
+        "_credential",
+        "_head",
+        "_held_units",
+        "_lease",
+        "_parts",
+        "_plane",
+        "_pool",
+        "_request_hash",
+        "_request_whole",
+        "_restarts",
+        "_rule",
+        "_scan_at",
+        "_sequence",
+        "_size",
+        "_slug",
+        "_started_ns",
+        "_version",
+        "client",
+        "deadline_ns",
+        "stage",
+    )
+
+    _request_hash: hashlib._Hash
+    _connection: UpstreamConnection
+    _version: PinnedVersion
+    _lease: Lease
+
+    def __init__(
+        self, plane: DataPlane, client: ClientConnection, head: RequestHead, slug: str, credential: Credential
+    ) -> None:
+        self._plane = plane
+        self.client = client
+        self._head = head
+        self._slug = slug
+        self._credential = credential
+        self.stage = Stage.GATHERING
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._scan_at = HOLD_MAX
+        self._request_whole = False
+        self._client_gone = False
+        self._restarts = 0
+        self._held_units = 0
+        self._sequence = 0
+        self._pool: UpstreamPool | None = None
+        self._answer: Answer | None = None
+        newest = plane.versions.newest(slug)
+        # An unknown model still gets licensing's answer first; the rule then does not matter.
+        self._rule = _REQUEST_RULE if newest is None else newest.rule
+        self.deadline_ns = now_ns() + plane.call_timeout_ns
+        if head.expects_continue:
+            client.write(CONTINUE)
+
+    @property
+    def answer_started(self) -> bool:
+        """Whether the client was sent a part of the answer."""
+        return self._answer is not None and self._answer.started
+
+    # --- the request
+
+    def on_body(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._plane.max_body_bytes:
+            self._too_large()
+        elif self.stage is Stage.RUNNING:
+            self._forward(data)
+        elif self.stage is not Stage.DONE:
+            self._parts.append(data)
+            if self.stage is not Stage.GATHERING:
+                self.client.pause_reading()
+            elif self._size >= self._scan_at:
+                self._count()
+
+    def on_end(self) -> None:
+        self._request_whole = True
+        if self.stage is Stage.RUNNING:
+            if self._head.chunked:
+                self._connection.write(b"0\r\n\r\n")
+        elif self.stage is Stage.GATHERING:
+            self._count()
+
+    def on_client_gone(self) -> None:
+        """Nobody is left to answer. A request that Triton has whole is let finish; one that it has in part is cut."""
+        self._client_gone = True
+        match self.stage:
+            case Stage.LEASING:
+                self._plane.book.stop_waiting(self._credential, self._slug, self)
+                self.stage = Stage.DONE
+            case Stage.CONNECTING:
+                self._leave_pool()
+                self._plane.book.release(self._lease, self._held_units)
+                self.stage = Stage.DONE
+            case Stage.RUNNING if not self._request_whole:
+                self._connection.abort()
+                self._finish(Outcome.CLIENT_GONE, 0)
+            case Stage.RUNNING:
+                self._connection.resume_reading()
+            case Stage.GATHERING:
+                self.stage = Stage.DONE
+            case _:
+                pass
+
+    def on_client_full(self) -> None:
+        if self.stage is Stage.RUNNING:
+            self._connection.pause_reading()
+
+    def on_client_drained(self) -> None:
+        if self.stage is Stage.RUNNING:
+            self._connection.resume_reading()
+
+    def _too_large(self) -> None:
+        limit = self._plane.max_body_bytes
+        message = f"the request body is longer than {limit} bytes"
+        refusal = Refusal("request_too_large", message, "send smaller batches")
+        if self.stage is Stage.RUNNING:
+            self._connection.abort()
+            self._finish(Outcome.ABORTED, 0)
+            if not self.answer_started:
+                self.client.refuse(refusal)
+            else:
+                self.client.abort()
+        elif self.stage is not Stage.DONE:
+            self._withdraw()
+            self.client.refuse(refusal)
+
+    # --- units and lease
+
+    def _count(self) -> None:
+        try:
+            units = self._units()
+        except metering.NotMetered as error:
+            self.stage = Stage.DONE
+            self.client.fail(400, str(error))
+            return
+        if units is None:
+            # Looked at again when twice as much is there, so that scanning stays linear.
+            self._scan_at = self._size * 2
+            return
+        self._held_units = units
+        self.stage = Stage.LEASING
+        taken = self._plane.book.reserve(self._credential, self._slug, units, self)
+        if isinstance(taken, Refusal):
+            self.refused(taken)
+        elif taken is not None:
+            self.leased(taken)
+        elif not self._request_whole:
+            self.client.pause_reading()
+
+    def _units(self) -> int | None:
+        name = self._rule.rows_of
+        if name is None:
+            return 1
+        body = b"".join(self._parts)
+        self._parts = [body]
+        header = self._head.fields.get(b"inference-header-content-length")
+        if header is None:
+            return metering.rows_of_json(body, name, complete=self._request_whole)
+        size = int(header)
+        if size > metering.METER_MAX or (self._request_whole and size > len(body)):
+            raise metering.NotMetered(
+                "Inference-Header-Content-Length is longer than the body or this gateway's bound"
+            )
+        return metering.rows_of_header(body[:size], name) if size <= len(body) else None
+
+    def refused(self, refusal: Refusal) -> None:
+        """The lease book's answer to a call that waited, or licensing's."""
+        self.stage = Stage.DONE
+        self.client.refuse(refusal)
+
+    def leased(self, lease: Lease) -> None:
+        """Units are held: from here on every way out gives them back or records them."""
+        self._lease = lease
+        terms = lease.terms
+        version = self._plane.versions.find(self._slug, terms.version_digest)
+        if version is None:
+            # Perhaps the active version changed after this lease was made: then a new lease names the new one.
+            lease.renewable = False
+            lease.retired = True
+            self._give_up_or_restart(NOT_READY)
+        elif version.rule.text != terms.metering_rule:
+            self._give_up(POLICY)
+        elif version.rule != self._rule:
+            self._rule = version.rule
+            self._give_up_or_restart(POLICY)
+        else:
+            self._version = version
+            self._connect()
+
+    def _give_up_or_restart(self, refusal: Refusal) -> None:
+        if self._restarts >= RESTARTS_MAX or self._plane.versions.newest(self._slug) is None:
+            self._give_up(refusal)
+            return
+        self._restarts += 1
+        self._plane.book.release(self._lease, self._held_units)
+        self.stage = Stage.GATHERING
+        self._count()
+
+    def _give_up(self, refusal: Refusal) -> None:
+        self._plane.book.release(self._lease, self._held_units)
+        self.refused(refusal)
+
+    def _withdraw(self) -> None:
+        """Leaves whatever queue the call stands in."""
+        if self.stage is Stage.LEASING:
+            self._plane.book.stop_waiting(self._credential, self._slug, self)
+        elif self.stage is Stage.CONNECTING:
+            self._leave_pool()
+            self._plane.book.release(self._lease, self._held_units)
+        elif self.stage is Stage.OPENING:
+            self._client_gone = True
+            return
+        self.stage = Stage.DONE
+
+    # --- upstream
+
+    def _connect(self) -> None:
+        self.stage = Stage.CONNECTING
+        self._pool = self._plane.pick_pool(self._version)
+        if not self._pool.acquire(self):
+            self._give_up(Refusal("overloaded", "the inference server's queue is full", "try again", 1000))
+
+    def _leave_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.stop_waiting(self)
+
+    def on_connected(self, connection: UpstreamConnection) -> None:
+        self._started_ns = time.time_ns()
+        sequence = self._plane.book.begin(self._lease, self._started_ns)
+        if sequence is None:
+            connection.pool.release(connection)
+            self._give_up_or_restart(LEASE_DIED)
+            return
+        self._sequence = sequence
+        self._connection = connection
+        self.stage = Stage.OPENING
+        connection.begin(self)
+        self._plane.start_when_written(self)
+
+    def opened(self, *, written: bool) -> None:
+        """The open entry is on disk, or the disk refused it: only now may the first byte leave."""
+        if self.stage is not Stage.OPENING:
+            return
+        if not written or self._client_gone or not self._lease.alive(now_ns()):
+            self._connection.unused()
+            outcome = Outcome.CLIENT_GONE if self._client_gone else Outcome.ABORTED
+            self._finish(outcome, 0)
+            if not self._client_gone:
+                self.client.refuse(LEASE_DIED if written else self._plane.disk_refusal())
+            return
+        self.stage = Stage.RUNNING
+        body = b"".join(self._parts)
+        self._parts = []
+        self._request_hash = hashlib.sha256(request_id(self._lease.terms.lease_id, self._sequence).encode())
+        self._answer = Answer(self.client, self._lease, self._sequence, self._held_units)
+        if self._request_whole and not self._head.chunked:
+            self._request_hash.update(body)
+            self._connection.write(self._upstream_head() + body)
+            return
+        self._connection.write(self._upstream_head())
+        if body:
+            self._forward(body)
+        if self._request_whole:
+            self._connection.write(b"0\r\n\r\n")
+        self.client.resume_reading()
+
+    def _upstream_head(self) -> bytes:
+        head = self._head
+        framing = (
+            b"Transfer-Encoding: chunked" if head.chunked else b"Content-Length: %d" % head.content_length
+        )
+        return b"POST %s/infer HTTP/1.1\r\nHost: %s\r\n%s%s\r\n\r\n" % (
+            self._version.path,
+            self._connection.pool.authority,
+            self.client.forwarded_fields,
+            framing,
+        )
+
+    def _forward(self, data: bytes) -> None:
+        self._request_hash.update(data)
+        if self._head.chunked:
+            data = b"%x\r\n%s\r\n" % (len(data), data)
+        self._connection.write(data)
+
+    def on_upstream_full(self) -> None:
+        self.client.pause_reading()
+
+    def on_upstream_drained(self) -> None:
+        self.client.resume_reading()
+
+    # --- the response
+
+    def on_response_head(self, head: ResponseHead) -> None:
+        if self._answer is not None:
+            self._answer.start(head)
+
+    def on_response_body(self, data: bytes) -> None:
+        if self._answer is not None and not self._client_gone:
+            self._answer.add(data)
+
+    def on_response_end(self) -> None:
+        answer = self._answer
+        if answer is None or self.stage is not Stage.RUNNING:
+            return
+        if self._request_whole:
+            self._connection.pool.release(self._connection)
+        else:
+            # Triton answered before it had the whole request: the rest of it would be read as the next one.
+            self._connection.abort()
+            self.client.close_after_answer()
+        if self._client_gone:
+            self._finish(Outcome.CLIENT_GONE, 0)
+        elif not answer.ok:
+            self._finish(Outcome.UPSTREAM_ERROR, 0)
+            answer.send_error()
+        else:
+            self.stage = Stage.DONE
+            self._plane.settle_when_handed_over(self)
+            answer.end()
+
+    def settle(self, *, handed_over: bool) -> None:
+        """The whole answer reached the client's socket, or it never will."""
+        if handed_over:
+            self._finish(Outcome.OK, self._held_units)
+        else:
+            self._finish(Outcome.CLIENT_GONE, 0)
+
+    def on_lost(self, reason: str) -> None:
+        """The connection to Triton failed, or could not be made."""
+        if self.stage is Stage.CONNECTING:
+            self._give_up(NOT_READY)
+        elif self.stage is Stage.OPENING:
+            # The entry is about to be written: `opened` sees the broken connection no more, so close it here.
+            self._finish(Outcome.ABORTED, 0)
+            self.client.refuse(NOT_READY)
+        elif self.stage is Stage.RUNNING:
+            self._finish(Outcome.CLIENT_GONE if self._client_gone else Outcome.UPSTREAM_ERROR, 0)
+            self._fail_client(502, reason)
+
+    def on_deadline(self) -> None:
+        """The call took longer than the gateway allows."""
+        if self.stage is Stage.RUNNING:
+            self._connection.abort()
+            self._finish(Outcome.UPSTREAM_ERROR, 0)
+            self._fail_client(504, "the inference server did not answer in time")
+        elif self.stage is Stage.CONNECTING:
+            self._withdraw()
+            self.client.refuse(NOT_READY)
+
+    def _fail_client(self, status: int, reason: str) -> None:
+        if self._client_gone:
+            return
+        if self.answer_started:
+            self.client.abort()
+        else:
+            self.client.fail(status, reason)
+
+    def _finish(self, outcome: Outcome, units: int) -> None:
+        self.stage = Stage.DONE
+        answer = self._answer
+        name = request_id(self._lease.terms.lease_id, self._sequence).encode()
+        record = CallRecord(
+            sequence=self._sequence,
+            units=units,
+            outcome=outcome,
+            last=False,
+            started_ns=self._started_ns,
+            ended_ns=time.time_ns(),
+            bytes_in=self._size,
+            bytes_out=answer.bytes_out if answer is not None else 0,
+            request_commitment=self._request_hash.digest()
+            if answer is not None
+            else hashlib.sha256(name).digest(),
+            response_commitment=answer.commitment() if answer is not None else hashlib.sha256(name).digest(),
+        )
+        self._plane.record(self, self._lease, self._held_units, record)

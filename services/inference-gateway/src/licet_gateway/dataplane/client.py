@@ -1,0 +1,335 @@
+"""One client's connection: reads requests, answers them in order, and stops reading where nobody can take more."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from licet_gateway.dataplane import replies
+from licet_gateway.dataplane.call import Call
+from licet_gateway.dataplane.clock import SECOND, now_ns
+from licet_gateway.dataplane.credentials import read_credential
+from licet_gateway.dataplane.http import HttpError, RequestHead
+from licet_gateway.dataplane.reader import BACKLOG_MAX, RequestReader
+from licet_gateway.dataplane.routes import Action, find_route
+from licet_gateway.domain import Credential, Refusal
+
+if TYPE_CHECKING:
+    from licet_gateway.dataplane.plane import DataPlane
+
+HEAD_TIMEOUT_NS: Final = 10 * SECOND
+BODY_TIMEOUT_NS: Final = 30 * SECOND
+IDLE_TIMEOUT_NS: Final = 75 * SECOND
+# After an answer that came before the whole request: so long and so much is read and thrown away, so that the client
+# reads the answer instead of a reset.
+LINGER_NS: Final = 1 * SECOND
+LINGER_MAX: Final = 1024 * 1024
+# A refused request's body of this size is read to keep the connection; a longer one costs the connection.
+DISCARD_MAX: Final = 64 * 1024
+WRITE_HIGH_WATER: Final = 256 * 1024
+
+_FORWARDED: Final = (
+    (b"content-type", b"Content-Type: %s\r\n"),
+    (b"inference-header-content-length", b"Inference-Header-Content-Length: %s\r\n"),
+    (b"traceparent", b"traceparent: %s\r\n"),
+    (b"tracestate", b"tracestate: %s\r\n"),
+)
+
+
+class ClientConnection(asyncio.Protocol):
+    """Owns the socket. A call lives until its record is written, which can be after the client is gone."""
+
+    __slots__ = (
+        "_answered",
+        "_call",
+        "_closing",
+        "_credential",
+        "_credential_head",
+        "_discarded",
+        "_fields",
+        "_fields_head",
+        "_head",
+        "_lingering",
+        "_paused",
+        "_plane",
+        "_read_ns",
+        "_reader",
+        "_request_whole",
+        "_transport",
+        "_write_full_ns",
+        "broken",
+        "closed",
+    )
+
+    _transport: asyncio.Transport
+    _head: RequestHead
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._reader = RequestReader(self)
+        self._call: Call | None = None
+        # Whether the current request is answered, and whether it was read to its end.
+        self._answered = True
+        self._request_whole = True
+        self._closing = False
+        self._lingering = False
+        self._discarded = 0
+        self._paused = False
+        self._read_ns = now_ns()
+        self._write_full_ns = 0
+        self._credential: Credential | Refusal | None = None
+        self._credential_head: RequestHead | None = None
+        self._fields = b""
+        self._fields_head: RequestHead | None = None
+        # Closed after everything was handed to the socket; broken: before.
+        self.closed = False
+        self.broken = False
+
+    # --- what the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do everything of asyncio.Transport without being one.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self._plane.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._plane.connections.discard(self)
+        if self._closing and exc is None:
+            self.closed = True
+        elif not self.closed:
+            self.broken = True
+        self._leave_call()
+
+    def eof_received(self) -> bool:
+        # A client that stops sending while it waits is taken to be gone, as nginx does: a close looks like this.
+        if self._transport.get_write_buffer_size():
+            self.broken = True
+        else:
+            self.closed = True
+        self._leave_call()
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            self._discard(data)
+            return
+        self._read_ns = now_ns()
+        try:
+            self._reader.feed(data)
+        except HttpError as error:
+            self._reject(error)
+        if self._reader.backlog > BACKLOG_MAX:
+            self.pause_reading()
+
+    def pause_writing(self) -> None:
+        self._write_full_ns = now_ns()
+        if self._call is not None:
+            self._call.on_client_full()
+
+    def resume_writing(self) -> None:
+        self._write_full_ns = 0
+        if self._call is not None:
+            self._call.on_client_drained()
+
+    # --- what the reader tells
+
+    def on_head(self, head: RequestHead) -> None:
+        self._head = head
+        self._answered = self._request_whole = False
+        self._discarded = 0
+        route = find_route(head.method, head.target)
+        if head.method in (b"GET", b"HEAD") and (head.chunked or head.content_length):
+            self.fail(400, "a request without a body was expected")
+        elif route is None:
+            self._not_found(head)
+        elif route.action is Action.INFER:
+            self._infer(head, route.slug)
+        else:
+            self._plane.inform(self, route)
+
+    def on_body(self, data: bytes) -> None:
+        if self._call is not None:
+            self._call.on_body(data)
+        else:
+            self._discard(data)
+
+    def on_end(self) -> None:
+        self._request_whole = True
+        if self._call is not None:
+            self._call.on_end()
+        self._next_request()
+
+    # --- what a call tells
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection ends with this answer."""
+        return not self._head.keep_alive or self._plane.draining
+
+    @property
+    def forwarded_fields(self) -> bytes:
+        """The only client headers that Triton sees, rendered anew."""
+        if self._fields_head is not self._head:
+            fields = self._head.fields
+            self._fields = b"".join(line % fields[name] for name, line in _FORWARDED if name in fields)
+            self._fields_head = self._head
+        return self._fields
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether everything written has left for the socket."""
+        return self.closed or not self._transport.get_write_buffer_size()
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def answered(self) -> None:
+        """The answer to the current request is written."""
+        self._answered = True
+        self._call = None
+        self._closing = self._closing or self.closes
+        self._next_request()
+
+    def reply(self, data: bytes) -> None:
+        """A whole answer at once."""
+        self.write(data)
+        self.answered()
+
+    def refuse(self, refusal: Refusal, *, request_id: str = "") -> None:
+        self._plane.counters.refused(refusal.code)
+        self._cut_long_body()
+        self.reply(replies.render_refusal(refusal, request_id=request_id, close=self._closing or self.closes))
+
+    def fail(self, status: int, message: str) -> None:
+        self._cut_long_body()
+        self.reply(replies.render_error(status, message, close=self._closing or self.closes))
+
+    def close_after_answer(self) -> None:
+        self._closing = True
+
+    def abort(self) -> None:
+        """The answer cannot be completed: the client must not take it for whole."""
+        self._call = None
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    # --- time
+
+    def sweep(self, now: int) -> None:
+        """Ends what stalls: half a head, half a body, an answer nobody reads, a connection nobody uses."""
+        if self._write_full_ns and now - self._write_full_ns > BODY_TIMEOUT_NS:
+            self._transport.abort()
+        elif self._lingering:
+            if now - self._read_ns > LINGER_NS:
+                self._transport.close()
+        elif self._answered and self._request_whole:
+            limit = IDLE_TIMEOUT_NS if self._reader.idle else HEAD_TIMEOUT_NS
+            if now - self._read_ns > limit:
+                self._closing = True
+                self._transport.close()
+        elif not self._request_whole and not self._paused and now - self._read_ns > BODY_TIMEOUT_NS:
+            self._reject(HttpError(408, "the request body stopped coming"))
+
+    def drain(self) -> None:
+        """The gateway leaves: an idle connection is closed, a busy one after its answer."""
+        if self._answered and self._reader.idle:
+            self._closing = True
+            self._transport.close()
+
+    # --- inside
+
+    def _infer(self, head: RequestHead, slug: str) -> None:
+        fields = head.fields
+        header = fields.get(b"inference-header-content-length")
+        if header is not None and (not header.isdigit() or len(header) > 9):
+            self.fail(400, "Inference-Header-Content-Length is not a plain number")
+            return
+        if fields.get(b"content-encoding", b"identity") != b"identity":
+            self.fail(415, "compressed request bodies are not served; send the body as it is")
+            return
+        credential = self._read_credential(head)
+        if isinstance(credential, Refusal):
+            self.refuse(credential)
+            return
+        refusal = self._plane.admission(head.content_length)
+        if refusal is not None:
+            self.refuse(refusal)
+            return
+        self._call = self._plane.new_call(self, head, slug, credential)
+
+    def _read_credential(self, head: RequestHead) -> Credential | Refusal:
+        """Checked once for as long as the client repeats its head."""
+        if self._credential is None or self._credential_head is not head:
+            self._credential = read_credential(head.fields)
+            self._credential_head = head
+        return self._credential
+
+    def _not_found(self, head: RequestHead) -> None:
+        if head.method == b"HEAD":
+            # An answer to HEAD has no body; what its length would have been is nobody's concern.
+            self._closing = True
+            self.reply(replies.render_empty(404, close=True))
+            return
+        self.fail(404, "Not Found")
+
+    def _next_request(self) -> None:
+        if not self._answered:
+            return
+        if self._closing:
+            self._end()
+        elif self._request_whole:
+            self._read_ns = now_ns()
+            self.resume_reading()
+            try:
+                self._reader.next_request()
+            except HttpError as error:
+                self._reject(error)
+
+    def _end(self) -> None:
+        """Closes after the answer; a client that is still sending is heard out for a moment first."""
+        if self._request_whole:
+            self._transport.close()
+        elif not self._lingering:
+            self._lingering = True
+            self._read_ns = now_ns()
+            self.resume_reading()
+
+    def _cut_long_body(self) -> None:
+        if not self._request_whole and (self._head.chunked or self._head.content_length > DISCARD_MAX):
+            self._closing = True
+
+    def _discard(self, data: bytes) -> None:
+        self._discarded += len(data)
+        if self._discarded > LINGER_MAX:
+            self._transport.close()
+
+    def _reject(self, error: HttpError) -> None:
+        """What was sent is not HTTP: the answer is the last thing on this connection."""
+        call, self._call = self._call, None
+        started = call is not None and call.answer_started
+        if call is not None:
+            call.on_client_gone()
+        self._closing = True
+        self._read_ns = now_ns()
+        if started:
+            self._transport.abort()
+        elif not self._lingering:
+            self.write(replies.render_error(error.status, error.message, close=True))
+            self._answered = True
+            self._lingering = True
+
+    def _leave_call(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.on_client_gone()

@@ -1,0 +1,123 @@
+"""The worker's log on disk: append-only segments, one write(2) a tick of the loop, no fsync.
+
+What stops the disk stops admission: an open entry that is not written means a call that is not started. Entries stay in
+memory, in order, until they are written; as nothing new is admitted meanwhile, they are bounded by the calls in flight.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from licet_gateway.dataplane import entries
+from licet_gateway.dataplane.lease import Lease
+from licet_gateway.domain import CallRecord
+
+# Small enough that shipped segments are deleted soon, large enough that turning over costs nothing.
+SEGMENT_BYTES: Final = 8 * 1024 * 1024
+
+
+def segment_path(folder: Path, number: int) -> Path:
+    """Where segment `number` lies; segments count from 1."""
+    return folder / f"{number:08d}.log"
+
+
+def segment_numbers(folder: Path) -> list[int]:
+    """The segments that exist, oldest first."""
+    return sorted(int(path.stem) for path in folder.glob("*.log"))
+
+
+class Log:
+    """Collects entries and writes them at `flush`. `live` gives the leases that a new segment must repeat."""
+
+    def __init__(self, folder: Path, *, max_bytes: int, live: Callable[[], Iterable[Lease]]) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._live = live
+        self._pending: list[bytes] = []
+        self._number = 1
+        self._size = 0
+        self._older_bytes = 0
+        self._failed = False
+        self._fd = self._create()
+        self.error = ""
+
+    @property
+    def has_pending(self) -> bool:
+        return bool(self._pending)
+
+    @property
+    def admits(self) -> bool:
+        """Whether new calls can be written down: the disk takes writes, and what is unshipped is within its bound."""
+        return not self._failed and self._older_bytes + self._size < self._max_bytes
+
+    def add_lease(self, lease: Lease) -> None:
+        self._pending.append(entries.lease_entry(lease.ref, lease.sequence, lease.terms))
+
+    def add_open(self, lease: Lease, sequence: int, started_ns: int) -> None:
+        self._pending.append(entries.open_entry(lease.ref, sequence, started_ns))
+
+    def add_close(self, lease: Lease, record: CallRecord) -> None:
+        self._pending.append(entries.close_entry(lease.ref, record))
+
+    def flush(self) -> bool:
+        """Writes what was added; false where the disk refused it (it is kept and tried again)."""
+        if not self._pending:
+            return not self._failed
+        data = entries.batch(self._pending)
+        try:
+            written = os.write(self._fd, data)
+            if written != len(data):
+                raise OSError(f"only {written} of {len(data)} bytes were written")
+        except OSError as error:
+            self._failed = True
+            self.error = str(error)
+            # A torn batch in the middle would hide what follows it; if even this fails, the worker must not go on.
+            os.ftruncate(self._fd, self._size)
+            return False
+        self._failed = False
+        self._pending.clear()
+        self._size += len(data)
+        if self._size >= SEGMENT_BYTES:
+            self._turn_over()
+        return True
+
+    def sweep(self) -> None:
+        """Tries again what failed, and measures what the shipper has not deleted yet."""
+        if self._failed:
+            self.flush()
+        older = [n for n in segment_numbers(self._folder) if n != self._number]
+        self._older_bytes = sum(self._size_of(number) for number in older)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _create(self) -> int:
+        path = segment_path(self._folder, self._number)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+
+    def _turn_over(self) -> None:
+        """Starts a segment that can be read alone: it repeats the live leases and the calls in flight."""
+        old = self._fd
+        self._number += 1
+        try:
+            self._fd = self._create()
+        except OSError as error:
+            self._number -= 1
+            self.error = str(error)
+            return
+        os.close(old)
+        self._older_bytes += self._size
+        self._size = 0
+        for lease in self._live():
+            self._pending.append(entries.lease_entry(lease.ref, lease.sequence, lease.terms))
+            self._pending += [entries.open_entry(lease.ref, s, at) for s, at in lease.running.items()]
+        self.flush()
+
+    def _size_of(self, number: int) -> int:
+        try:
+            return segment_path(self._folder, number).stat().st_size
+        except FileNotFoundError:
+            return 0

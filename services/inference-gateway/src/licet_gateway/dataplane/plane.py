@@ -1,0 +1,220 @@
+"""The data plane of one worker: who is connected, what is admitted, and the tick in which the log is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from licet_gateway.dataplane import replies
+from licet_gateway.dataplane.call import Call
+from licet_gateway.dataplane.client import ClientConnection
+from licet_gateway.dataplane.clock import SECOND, now_ns
+from licet_gateway.dataplane.counters import Counters
+from licet_gateway.dataplane.http import RequestHead
+from licet_gateway.dataplane.lease import Lease
+from licet_gateway.dataplane.leases import LeaseBook, Licensing
+from licet_gateway.dataplane.log import Log
+from licet_gateway.dataplane.models import ModelRoutes
+from licet_gateway.dataplane.routes import Action, Route
+from licet_gateway.dataplane.upstream import UpstreamPool
+from licet_gateway.dataplane.versions import PinnedVersion, VersionRegistry
+from licet_gateway.domain import CallRecord, Credential, Refusal
+from licet_gateway.settings import DataPlaneLimits
+
+# Fine enough for waits of seconds, coarse enough to cost nothing.
+SWEEP_S: Final = 0.1
+NOT_CAUGHT_UP: Final = Refusal(
+    "licensing_unavailable",
+    "the gateway is still reading which rights were revoked",
+    "try again shortly",
+    retry_after_ms=1000,
+)
+LOG_FULL: Final = Refusal(
+    "overloaded", "the gateway cannot write down more usage now", "try again shortly", retry_after_ms=1000
+)
+
+
+class DataPlane:
+    """Everything of a worker that lives on its loop. It admits calls once `caught_up` is set."""
+
+    def __init__(
+        self, folder: Path, licensing: Licensing, tritons: tuple[str, ...], limits: DataPlaneLimits
+    ) -> None:
+        self._limits = limits
+        self.call_timeout_ns = int(limits.call_timeout_s * SECOND)
+        self.max_body_bytes = limits.max_body_bytes
+        self.counters = Counters(folder)
+        self.log = Log(folder, max_bytes=limits.log_max_bytes, live=self._live_leases)
+        self.book = LeaseBook(licensing, self, idle_ns=int(limits.lease_idle_s * SECOND))
+        self.versions = VersionRegistry(tritons)
+        self.connections: set[ClientConnection] = set()
+        self.draining = False
+        # Set when every revocation that could touch a lease is known.
+        self.caught_up = False
+        self._models = ModelRoutes(self)
+        self._pools = {url: UpstreamPool(url, connections_max=limits.upstream_connections) for url in tritons}
+        self._running: set[Call] = set()
+        self._opening: list[Call] = []
+        # Answers just written, and answers that were not yet with the socket a tick later.
+        self._written: list[Call] = []
+        self._unsettled: list[Call] = []
+        self._tick_due = False
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def ready(self) -> bool:
+        return self.caught_up and self.log.admits and not self.draining
+
+    @property
+    def busy(self) -> int:
+        """Calls that are not recorded yet."""
+        return len(self._running) + len(self._unsettled)
+
+    def admission(self, content_length: int) -> Refusal | None:
+        """Why no call is let in now, if so."""
+        if not self.caught_up:
+            return NOT_CAUGHT_UP
+        if not self.log.admits:
+            return LOG_FULL
+        if content_length > self.max_body_bytes:
+            return Refusal(
+                "request_too_large",
+                f"the request body is longer than {self.max_body_bytes} bytes",
+                "send smaller batches",
+            )
+        return None
+
+    def new_call(
+        self, client: ClientConnection, head: RequestHead, slug: str, credential: Credential
+    ) -> Call:
+        return Call(self, client, head, slug, credential)
+
+    def inform(self, client: ClientConnection, route: Route) -> None:
+        """Answers every route that is not inference."""
+        match route.action:
+            case Action.LIVE:
+                client.reply(replies.render_empty(200, close=client.closes))
+            case Action.READY:
+                client.reply(replies.render_empty(200 if self.ready else 503, close=client.closes))
+            case Action.MODEL_READY:
+                self._models.ready(client, route.slug)
+            case _:
+                self._models.metadata(client, route.slug)
+
+    def pick_pool(self, version: PinnedVersion) -> UpstreamPool:
+        """The least busy Triton that has the version."""
+        if len(version.tritons) == 1:
+            return self._pools[version.tritons[0]]
+        return min((self._pools[url] for url in version.tritons), key=lambda pool: pool.load)
+
+    def disk_refusal(self) -> Refusal:
+        return LOG_FULL
+
+    def _live_leases(self) -> Iterable[Lease]:
+        return self.book.live_leases()
+
+    # --- the journal of the lease book
+
+    def add_lease(self, lease: Lease) -> None:
+        self.log.add_lease(lease)
+        self._tick_soon()
+
+    def add_open(self, lease: Lease, sequence: int, started_ns: int) -> None:
+        self.log.add_open(lease, sequence, started_ns)
+        self._tick_soon()
+
+    def add_close(self, lease: Lease, record: CallRecord) -> None:
+        self.log.add_close(lease, record)
+        self._tick_soon()
+
+    # --- what calls say
+
+    def start_when_written(self, call: Call) -> None:
+        """The call goes on by `opened` once its open entry is on disk."""
+        self._opening.append(call)
+        self._running.add(call)
+
+    def settle_when_handed_over(self, call: Call) -> None:
+        """The call goes on by `settle` once its answer is with the socket, or can never be."""
+        self._written.append(call)
+        self._tick_soon()
+
+    def record(self, call: Call, lease: Lease, held: int, record: CallRecord) -> None:
+        self._running.discard(call)
+        self.counters.finished(
+            record.outcome,
+            record.units,
+            record.bytes_in,
+            record.bytes_out,
+            record.ended_ns - record.started_ns,
+        )
+        self.book.finish(lease, held, record)
+
+    # --- time
+
+    def _tick_soon(self) -> None:
+        if not self._tick_due:
+            self._tick_due = True
+            self._loop.call_soon(self._tick)
+
+    def _tick(self) -> None:
+        """One write for all entries of this turn of the loop, then the calls that waited for it."""
+        self._tick_due = False
+        if self._unsettled:
+            self._settle()
+        opening, self._opening = self._opening, []
+        written = self.log.flush()
+        for call in opening:
+            call.opened(written=written)
+        if self._written:
+            # What was written in this turn leaves after it: whether all of it could is seen in the next one.
+            self._unsettled += self._written
+            self._written = []
+            self._tick_soon()
+
+    def _settle(self) -> None:
+        waiting = []
+        for call in self._unsettled:
+            client = call.client
+            if client.broken:
+                call.settle(handed_over=False)
+            elif client.handed_over:
+                call.settle(handed_over=True)
+            else:
+                waiting.append(call)
+        self._unsettled = waiting
+
+    def sweep(self) -> None:
+        """Runs every SWEEP_S: time limits of everything, and what the disk refused."""
+        now = now_ns()
+        self.book.sweep()
+        self.log.sweep()
+        if self._unsettled:
+            self._settle()
+        for client in list(self.connections):
+            client.sweep(now)
+        for call in [call for call in self._running if now >= call.deadline_ns]:
+            call.on_deadline()
+        self.counters.beat(
+            now, ready=self.ready, connections=len(self.connections), running=len(self._running)
+        )
+
+    def start_draining(self) -> None:
+        """New answers end their connections; idle connections end now; leases go back when their calls are done."""
+        self.draining = True
+        for client in list(self.connections):
+            client.drain()
+
+    def close(self) -> None:
+        """Everything is over: leases go back and the log is complete."""
+        self.book.close()
+        self._tick()
+        for client in list(self.connections):
+            client.abort()
+        for pool in self._pools.values():
+            pool.close()
+        self._settle()
+        self._tick()
+        self.log.close()

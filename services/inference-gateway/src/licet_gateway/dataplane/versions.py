@@ -1,0 +1,76 @@
+"""Which model versions are ready on which Triton, as the vault announces it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from licet_gateway.domain import MeteringRule, pinned_name
+
+
+@dataclass(frozen=True, slots=True)
+class VersionState:
+    """One announcement: a version on one Triton instance. The highest `ordinal` of a version and instance holds."""
+
+    slug: str
+    version_digest: str
+    triton: str
+    ready: bool
+    metering_rule: str
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedVersion:
+    """A version that can be called, and where."""
+
+    slug: str
+    version_digest: str
+    rule: MeteringRule
+    tritons: tuple[str, ...]
+    # The request path up to the model's name, with it.
+    path: bytes = field(repr=False)
+
+
+class VersionRegistry:
+    """The latest state of every version on the Tritons that this gateway may call; others are ignored."""
+
+    def __init__(self, tritons: Iterable[str]) -> None:
+        self._tritons = frozenset(tritons)
+        self._states: dict[tuple[str, str, str], VersionState] = {}
+        self._pinned: dict[tuple[str, str], PinnedVersion] = {}
+        self._newest: dict[str, PinnedVersion] = {}
+
+    def apply(self, state: VersionState) -> None:
+        """Takes one announcement; an older one than what is known changes nothing."""
+        if state.triton not in self._tritons:
+            return
+        key = (state.slug, state.version_digest, state.triton)
+        known = self._states.get(key)
+        if known is not None and known.ordinal > state.ordinal:
+            return
+        self._states[key] = state
+        self._pin(state.slug, state.version_digest)
+
+    def find(self, slug: str, version_digest: str) -> PinnedVersion | None:
+        """The version, if it is ready somewhere."""
+        return self._pinned.get((slug, version_digest))
+
+    def newest(self, slug: str) -> PinnedVersion | None:
+        """The version of a model that became ready last; what most calls will be leased for."""
+        return self._newest.get(slug)
+
+    def _pin(self, slug: str, digest: str) -> None:
+        states = [s for (of, d, _), s in self._states.items() if (of, d) == (slug, digest) and s.ready]
+        rule = MeteringRule.parse(max(states, key=lambda s: s.ordinal).metering_rule) if states else None
+        self._pinned.pop((slug, digest), None)
+        if rule is not None:
+            path = f"/v2/models/{pinned_name(slug, digest)}".encode()
+            tritons = tuple(sorted(s.triton for s in states))
+            # Popped and set again, so that the last one to become ready is the last in order.
+            self._pinned[slug, digest] = PinnedVersion(slug, digest, rule, tritons, path)
+        ready = [version for (of, _), version in self._pinned.items() if of == slug]
+        if ready:
+            self._newest[slug] = ready[-1]
+        else:
+            self._newest.pop(slug, None)

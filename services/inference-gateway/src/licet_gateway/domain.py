@@ -1,0 +1,148 @@
+"""What the gateway speaks of: refusals, credentials, metering rules, leases and the outcome of a call.
+
+Everything here is pure; units are metered units of a plan, times are nanoseconds unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+# A lease never lives longer than this, whatever a reply says: revocation bounds are stated in terms of it (DESIGN §6).
+LEASE_TTL_MAX_MS: Final = 30_000
+
+SLUG_PART: Final = r"[a-z0-9-]{1,39}"
+_RULE: Final = re.compile(r"request|rows:([\x21-\x7e]{1,59})")
+
+REFUSAL_STATUS: Final = MappingProxyType(
+    {
+        "credential_missing": 401,
+        "credential_invalid": 401,
+        "license_missing": 403,
+        "license_expired": 403,
+        "license_transferred": 403,
+        "license_revoked": 403,
+        "policy_denied": 403,
+        "model_unknown": 404,
+        "request_too_large": 413,
+        "quota_exhausted": 429,
+        "rate_limited": 429,
+        "licensing_unavailable": 503,
+        "mirror_stale": 503,
+        "model_not_ready": 503,
+        "overloaded": 503,
+    }
+)
+
+
+class Outcome(enum.IntEnum):
+    """How a call ended; the numbers are those of `usage.v1.Outcome`."""
+
+    OK = 1
+    UPSTREAM_ERROR = 3
+    CLIENT_GONE = 4
+    ABORTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call is not made, in words and codes that a caller can act on."""
+
+    code: str
+    message: str
+    remedy: str
+    retry_after_ms: int = 0
+    decision_id: str = ""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the code; a code that this gateway does not know yet is a plain 403."""
+        return REFUSAL_STATUS.get(self.code, 403)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who calls: exactly one of the two is set. The key itself is not kept."""
+
+    api_key_hash: bytes = b""
+    session: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MeteringRule:
+    """How units are counted: one a request, or the first dimension of a named input."""
+
+    text: str
+    rows_of: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> MeteringRule | None:
+        """The rule that `text` states, or None where this gateway does not know it (it then serves nothing)."""
+        match = _RULE.fullmatch(text)
+        return None if match is None else cls(text, match.group(1))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Shares of a grant's limits that ride in a lease; 0 means no limit."""
+
+    requests_per_s: int = 0
+    concurrency: int = 0
+    max_request_units: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """What licensing lent: everything that usage records of the lease repeat, and what bounds its use."""
+
+    lease_id: str
+    grant_id: str
+    generation: int
+    account_id: str
+    account_lease: int
+    plan_id: str
+    asset_id: str
+    version_digest: str
+    units: int
+    ttl_ms: int
+    price_book_version: str
+    metering_rule: str
+    decision_id: str
+    slug: str
+    units_remaining: int = 0
+    limits: Limits = Limits()
+    # (grant_id, generation) of other grants without which this lease is dead.
+    requires: tuple[tuple[str, int], ...] = ()
+
+    def rests_on(self) -> tuple[tuple[str, int], ...]:
+        """Every grant, with its generation, that must stay live for the lease."""
+        return ((self.grant_id, self.generation), *self.requires)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One finished call, or the marker that ends a lease without one (`outcome` ABORTED, no units)."""
+
+    sequence: int
+    units: int
+    outcome: Outcome
+    last: bool
+    started_ns: int
+    ended_ns: int
+    bytes_in: int = 0
+    bytes_out: int = 0
+    request_commitment: bytes = bytes(32)
+    response_commitment: bytes = bytes(32)
+
+
+def request_id(lease_id: str, sequence: int) -> str:
+    """The name of a call: also its event id and its receipt id."""
+    return f"{lease_id}-{sequence}"
+
+
+def pinned_name(slug: str, version_digest: str) -> str:
+    """The Triton name of one immutable version: `owner.model-<16 hex of the digest>`."""
+    return f"{slug.replace('/', '.')}-{version_digest.removeprefix('0x')[:16]}"

@@ -1,0 +1,116 @@
+"""The gateway's settings. Names shared with other services have no prefix; every name has a `_FILE` form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+from urllib.parse import urlsplit
+
+from licet_kit.settings import KafkaSettings, ServiceSettings, TritonSettings
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlaneLimits:
+    """The bounds that a worker's data plane works within."""
+
+    max_body_bytes: int = 64 * MIB
+    call_timeout_s: float = 60.0
+    lease_idle_s: float = 3.0
+    log_max_bytes: int = 1024 * MIB
+    upstream_connections: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The operator's word, signed by its on-chain receipt key, that this replica's key signs receipts for it."""
+
+    chain_id: int
+    escrow: str
+    operator: str
+    replica: str
+    valid_from: int
+    valid_until: int
+    signature: bytes
+
+
+class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
+    """Read once by the supervisor and once by each worker."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_")
+    service_name: ClassVar[str] = "inference-gateway"
+
+    http_port: int = Field(8000, ge=0, le=65535)
+    # Processes that share the port. One serves a core.
+    workers: int = Field(1, ge=1, le=64)
+    # Names this replica in leases and usage records; each worker process adds a part of its own.
+    worker_id: str = Field("gateway", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    licensing_grpc: str = Field(pattern=r"^[^/\s]+:\d+$")
+    licensing_worker_token: SecretStr = Field(validation_alias="LICENSING_WORKER_TOKEN", min_length=16)
+    # Must outlive the process: it holds the usage that is not in Kafka yet.
+    log_dir: Path
+    # 0x + 64 hex; certified per chain by `replica_certificates`.
+    replica_key: SecretStr = Field(min_length=64)
+    # JSON: [{chain_id, escrow, operator, replica, valid_from, valid_until, signature}]
+    replica_certificates: str = Field(min_length=2)
+
+    max_body_bytes: int = Field(64 * MIB, ge=1024, le=2048 * MIB)
+    call_timeout_s: float = Field(60.0, gt=0, le=3600)
+    # An idle lease goes back after this, so that its units are free elsewhere.
+    lease_idle_s: float = Field(3.0, gt=0, le=30)
+    # Unshipped usage that stops admission.
+    log_max_bytes: int = Field(1024 * MIB, ge=MIB)
+    upstream_connections: int = Field(64, ge=1, le=4096)
+    # How long calls in flight may take to end after SIGTERM.
+    drain_s: float = Field(25.0, ge=0, le=600)
+    # Share of calls without a sampled traceparent that get a span.
+    trace_ratio: float = Field(0.001, ge=0, le=1)
+
+    @property
+    def limits(self) -> DataPlaneLimits:
+        return DataPlaneLimits(
+            max_body_bytes=self.max_body_bytes,
+            call_timeout_s=self.call_timeout_s,
+            lease_idle_s=self.lease_idle_s,
+            log_max_bytes=self.log_max_bytes,
+            upstream_connections=self.upstream_connections,
+        )
+
+    def tritons(self) -> tuple[str, ...]:
+        """The inference servers in the form in which announcements are compared with them."""
+        return tuple(normal_url(url) for url in self.triton_urls)
+
+    def certificates(self) -> tuple[Certificate, ...]:
+        """The replica's certificates, one a chain."""
+        return tuple(
+            Certificate(
+                chain_id=int(entry["chain_id"]),
+                escrow=str(entry["escrow"]).lower(),
+                operator=str(entry["operator"]).lower(),
+                replica=str(entry["replica"]).lower(),
+                valid_from=int(entry["valid_from"]),
+                valid_until=int(entry["valid_until"]),
+                signature=bytes.fromhex(str(entry["signature"]).removeprefix("0x")),
+            )
+            for entry in json.loads(self.replica_certificates)
+        )
+
+    @model_validator(mode="after")
+    def _certificates_are_readable(self) -> Self:
+        try:
+            if not self.certificates():
+                raise ValueError("it is empty")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"GATEWAY_REPLICA_CERTIFICATES: not a list of certificates: {error}") from None
+        return self
+
+
+def normal_url(url: str) -> str:
+    """`http://host:port`, however the address of an inference server was written."""
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    return f"http://{parts.hostname}:{parts.port or 80}"

@@ -1,0 +1,447 @@
+"""The lease book under scripted answers and a hand-driven clock. The double of licensing only records and replies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from licet_gateway.dataplane.clock import MS, SECOND
+from licet_gateway.dataplane.lease import Lease
+from licet_gateway.dataplane.leases import ASK_WAIT_NS, UNAVAILABLE, LeaseBook
+from licet_gateway.dataplane.pool import Ask
+from licet_gateway.domain import CallRecord, Credential, LeaseTerms, Limits, Outcome, Refusal
+
+CALLER = Credential(api_key_hash=bytes(32))
+SLUG = "acme/risk"
+TERMS = LeaseTerms(
+    lease_id="a" * 32,
+    grant_id="31337:0xlicense:1:0",
+    generation=3,
+    account_id="account",
+    account_lease=1,
+    plan_id="1",
+    asset_id="0x01",
+    version_digest="0x02",
+    units=10,
+    ttl_ms=10_000,
+    price_book_version="31337:0xplanbook:1",
+    metering_rule="request",
+    decision_id="decision",
+    slug=SLUG,
+)
+EXHAUSTED = Refusal("quota_exhausted", "no units are left", "renew")
+MISSING = Refusal("license_missing", "no license", "buy one")
+
+
+@dataclass
+class Desk:
+    """Stands for licensing, the journal and the clock."""
+
+    now: int = 1000 * SECOND
+    asks: list[Ask] = field(default_factory=list)
+    returned: list[tuple[str, int, int]] = field(default_factory=list)
+    opened: list[tuple[str, int]] = field(default_factory=list)
+    closed: list[tuple[str, CallRecord]] = field(default_factory=list)
+
+    def clock(self) -> int:
+        return self.now
+
+    def ask(self, ask: Ask) -> None:
+        self.asks.append(ask)
+
+    def give_back(self, lease_id: str, spent: int, last_sequence: int) -> None:
+        self.returned.append((lease_id, spent, last_sequence))
+
+    def add_lease(self, lease: Lease) -> None:
+        """The lease entry is covered by the log's own tests."""
+
+    def add_open(self, lease: Lease, sequence: int, started_ns: int) -> None:
+        self.opened.append((lease.terms.lease_id, sequence))
+
+    def add_close(self, lease: Lease, record: CallRecord) -> None:
+        self.closed.append((lease.terms.lease_id, record))
+
+    def book(self) -> LeaseBook:
+        return LeaseBook(self, self, idle_ns=3 * SECOND, clock=self.clock)
+
+
+@dataclass
+class Caller:
+    """A call that waits, and what it was told."""
+
+    lease: Lease | None = None
+    refusal: Refusal | None = None
+
+    def leased(self, lease: Lease) -> None:
+        self.lease = lease
+
+    def refused(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def book(desk: Desk) -> LeaseBook:
+    return desk.book()
+
+
+def wait(book: LeaseBook, units: int = 1) -> Caller:
+    caller = Caller()
+    answer = book.reserve(CALLER, SLUG, units, caller)
+    if isinstance(answer, Refusal):
+        caller.refused(answer)
+    elif answer is not None:
+        caller.leased(answer)
+    return caller
+
+
+def finish(book: LeaseBook, caller: Caller, *, held: int = 1, units: int = 1) -> None:
+    assert caller.lease is not None
+    sequence = book.begin(caller.lease, 1)
+    assert sequence is not None
+    end(book, caller, sequence, held=held, units=units)
+
+
+def end(book: LeaseBook, caller: Caller, sequence: int, *, held: int = 1, units: int = 1) -> None:
+    assert caller.lease is not None
+    book.finish(caller.lease, held, CallRecord(sequence, units, Outcome.OK, False, 1, 2))
+
+
+def test_one_ask_answers_all_who_wait(desk: Desk, book: LeaseBook) -> None:
+    callers = [wait(book) for _ in range(10)]
+    assert len(desk.asks) == 1
+    book.granted(desk.asks[0], TERMS)
+    assert all(caller.lease is not None for caller in callers)
+    assert len(desk.asks) == 1
+
+
+def test_who_waits_gets_more_when_the_first_lease_is_too_small(desk: Desk, book: LeaseBook) -> None:
+    callers = [wait(book) for _ in range(15)]
+    book.granted(desk.asks[0], TERMS)
+    assert sum(caller.lease is not None for caller in callers) == 10
+    renewal = desk.asks[1]
+    assert renewal.renewed is callers[0].lease
+    book.granted(renewal, replace(TERMS, units=30))
+    assert all(caller.lease is callers[0].lease for caller in callers)
+
+
+def test_a_refused_renewal_is_followed_by_an_ask_for_another_right(desk: Desk, book: LeaseBook) -> None:
+    callers = [wait(book) for _ in range(11)]
+    book.granted(desk.asks[0], TERMS)
+    book.denied(desk.asks[1], EXHAUSTED)
+    assert desk.asks[2].renewed is None
+    assert callers[10].refusal is None
+    deposit = replace(TERMS, lease_id="b" * 32, grant_id="31337:0xescrow:9:0", units=8)
+    book.granted(desk.asks[2], deposit)
+    assert callers[10].lease is not None
+    assert callers[10].lease.terms.grant_id == deposit.grant_id
+
+
+def test_a_denial_reaches_everyone_and_is_remembered_for_a_moment(desk: Desk, book: LeaseBook) -> None:
+    callers = [wait(book) for _ in range(3)]
+    book.denied(desk.asks[0], MISSING)
+    assert [caller.refusal for caller in callers] == [MISSING] * 3
+    assert wait(book).refusal == MISSING
+    assert len(desk.asks) == 1
+    desk.now += SECOND
+    assert wait(book).refusal is None
+    assert len(desk.asks) == 2
+
+
+def test_a_denial_for_want_of_units_does_not_speak_for_a_smaller_call(desk: Desk, book: LeaseBook) -> None:
+    large = wait(book, units=50)
+    book.denied(desk.asks[0], EXHAUSTED)
+    assert large.refusal == EXHAUSTED
+    assert wait(book, units=60).refusal == EXHAUSTED
+    assert wait(book, units=5).refusal is None
+    assert desk.asks[1].min_units == 5
+
+
+def test_no_call_begins_on_a_lease_past_its_time(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book)
+    book.granted(desk.asks[0], TERMS)
+    assert caller.lease is not None
+    desk.now += 10 * SECOND
+    assert book.begin(caller.lease, 1) is None
+    book.release(caller.lease, 1)
+    assert wait(book).lease is None
+
+
+def test_the_time_limit_counts_from_before_the_asking(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book)
+    desk.now += 1500 * MS
+    book.granted(desk.asks[0], replace(TERMS, ttl_ms=1000))
+    assert caller.lease is None
+    assert desk.returned == [(TERMS.lease_id, 0, 1)]
+
+
+def test_a_late_reply_does_not_revive_a_revoked_right(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book)
+    book.revoke(TERMS.grant_id, 4, "license_transferred")
+    book.granted(desk.asks[0], TERMS)
+    assert caller.lease is None
+    assert desk.returned == [(TERMS.lease_id, 0, 1)]
+    assert desk.closed[0][1].last
+    book.denied(desk.asks[1], MISSING)
+    assert caller.refusal == MISSING
+
+
+def test_a_late_renewal_does_not_revive_a_revoked_right(desk: Desk, book: LeaseBook) -> None:
+    running = wait(book)
+    book.granted(desk.asks[0], TERMS)
+    waiting = [wait(book) for _ in range(10)][-1]
+    assert desk.asks[1].renewed is running.lease
+    book.revoke(TERMS.grant_id, 4, "license_revoked")
+    book.granted(desk.asks[1], replace(TERMS, units=20))
+    assert waiting.lease is None
+    assert running.lease is not None
+    assert book.begin(running.lease, 1) is None
+
+
+def test_replies_that_stay_older_than_a_revocation_end_in_its_code(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book)
+    book.revoke(TERMS.grant_id, 4, "license_transferred")
+    for number in range(3):
+        book.granted(desk.asks[number], replace(TERMS, lease_id=f"{number:032x}"))
+    assert caller.refusal is not None
+    assert caller.refusal.code == "license_transferred"
+    assert len(desk.asks) == 3
+
+
+def test_a_newer_generation_outlives_an_older_revocation(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book)
+    book.granted(desk.asks[0], replace(TERMS, generation=4))
+    assert book.revoke(TERMS.grant_id, 4, "license_revoked") == 0
+    finish(book, caller)
+    assert wait(book).lease is not None
+
+
+def test_a_lease_dies_with_a_grant_that_it_requires(desk: Desk, book: LeaseBook) -> None:
+    deposit = replace(TERMS, grant_id="31337:0xescrow:9:0", requires=((TERMS.grant_id, 3),))
+    caller = wait(book)
+    book.granted(desk.asks[0], deposit)
+    assert book.revoke(TERMS.grant_id, 4, "license_transferred") == 1
+    assert caller.lease is not None
+    assert book.begin(caller.lease, 1) is None
+    assert wait(book).lease is None
+
+
+def test_a_revocation_is_remembered_for_two_time_limits(desk: Desk, book: LeaseBook) -> None:
+    wait(book)
+    book.revoke(TERMS.grant_id, 4, "license_revoked")
+    desk.now += 59 * SECOND
+    book.sweep()
+    book.granted(desk.asks[0], replace(TERMS, ttl_ms=10**9))
+    assert desk.returned == [(TERMS.lease_id, 0, 1)]
+
+
+def test_the_last_call_of_a_dead_lease_is_its_last_record(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book)
+    book.granted(desk.asks[0], TERMS)
+    assert caller.lease is not None
+    sequence = book.begin(caller.lease, 1)
+    assert sequence == 1
+    book.revoke(TERMS.grant_id, 4, "license_revoked")
+    end(book, caller, sequence)
+    assert [(record.sequence, record.last, record.units) for _, record in desk.closed] == [(1, True, 1)]
+    assert desk.returned == [(TERMS.lease_id, 1, 1)]
+
+
+def test_calls_that_end_out_of_order_leave_the_last_record_at_the_highest_sequence(
+    desk: Desk, book: LeaseBook
+) -> None:
+    first, second = wait(book), wait(book)
+    book.granted(desk.asks[0], TERMS)
+    assert first.lease is not None
+    assert second.lease is not None
+    one, two = book.begin(first.lease, 1), book.begin(second.lease, 1)
+    assert one is not None
+    assert two is not None
+    book.revoke(TERMS.grant_id, 4, "license_revoked")
+    end(book, second, two)
+    end(book, first, one)
+    records = [record for _, record in desk.closed]
+    assert [(r.sequence, r.last, r.units) for r in records] == [(2, False, 1), (1, False, 1), (3, True, 0)]
+    assert records[-1].outcome is Outcome.ABORTED
+
+
+def test_an_idle_lease_goes_back_with_a_marker(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book)
+    book.granted(desk.asks[0], TERMS)
+    finish(book, caller)
+    desk.now += 2 * SECOND
+    book.sweep()
+    assert not desk.returned
+    desk.now += 2 * SECOND
+    book.sweep()
+    assert desk.returned == [(TERMS.lease_id, 1, 2)]
+    assert desk.closed[-1][1].last
+
+
+def test_a_failed_call_gives_its_units_to_the_next(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book, units=10)
+    book.granted(desk.asks[0], TERMS)
+    finish(book, caller, held=10, units=0)
+    assert wait(book, units=10).lease is not None
+
+
+def test_who_waits_too_long_is_told_that_licensing_is_away(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book)
+    desk.now += ASK_WAIT_NS
+    book.sweep()
+    assert caller.refusal == UNAVAILABLE
+    assert wait(book).refusal is None
+    assert len(desk.asks) == 2
+
+
+def test_a_reply_after_everyone_left_serves_the_next_call(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book)
+    book.stop_waiting(CALLER, SLUG, caller)
+    book.granted(desk.asks[0], TERMS)
+    assert caller.lease is None
+    assert wait(book).lease is not None
+
+
+def test_rate_and_concurrency_shares_are_kept(desk: Desk, book: LeaseBook) -> None:
+    first = wait(book)
+    book.granted(desk.asks[0], replace(TERMS, units=100, limits=Limits(requests_per_s=5, concurrency=3)))
+    second, third = wait(book), wait(book)
+    fourth = wait(book)
+    assert fourth.refusal is not None
+    assert fourth.refusal.code == "rate_limited"
+    for caller in (first, second, third):
+        finish(book, caller)
+    assert [wait(book).refusal for _ in range(2)] == [None, None]
+
+
+def test_a_rate_share_refills_with_time(desk: Desk, book: LeaseBook) -> None:
+    first = wait(book)
+    book.granted(desk.asks[0], replace(TERMS, units=100, limits=Limits(requests_per_s=2)))
+    finish(book, first)
+    assert wait(book).lease is not None
+    assert wait(book).refusal is not None
+    desk.now += 500 * MS
+    assert wait(book).lease is not None
+    assert wait(book).refusal is not None
+
+
+def test_a_busy_lease_is_renewed_before_its_time_limit(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book)
+    book.granted(desk.asks[0], TERMS)
+    finish(book, caller)
+    desk.now += 8 * SECOND
+    finish(book, wait(book))
+    assert desk.asks[1].renewed is caller.lease
+    book.granted(desk.asks[1], replace(TERMS, units=12))
+    desk.now += 5 * SECOND
+    assert wait(book).lease is caller.lease
+    assert caller.lease is not None
+    assert caller.lease.lent == 12
+
+
+def test_an_old_lease_is_replaced_rather_than_renewed(desk: Desk, book: LeaseBook) -> None:
+    caller = wait(book)
+    book.granted(desk.asks[0], replace(TERMS, units=1000))
+    for number in range(1, 8):
+        desk.now += 8 * SECOND
+        wait(book)
+        assert (desk.asks[number].renewed is caller.lease) is (number < 8)
+        book.granted(desk.asks[number], replace(TERMS, units=1000))
+    desk.now += 8 * SECOND
+    wait(book)
+    assert desk.asks[8].renewed is None
+
+
+class LeaseMachine(RuleBasedStateMachine):
+    """Calls, answers, time and revocations in any order: units add up, and sequences have no gap."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.desk = Desk()
+        self.book = self.desk.book()
+        self.waiting: list[tuple[Caller, int]] = []
+        self.held: list[tuple[Caller, int, int | None]] = []
+        self.leases: dict[str, Lease] = {}
+        self.answered = 0
+        self.generation = 0
+
+    @rule(units=st.integers(1, 5), begins=st.booleans())
+    def call(self, units: int, begins: bool) -> None:
+        self.waiting.append((wait(self.book, units), units))
+        self.collect(begins=begins)
+
+    @precondition(lambda self: self.answered < len(self.desk.asks))
+    @rule(units=st.integers(1, 12), begins=st.booleans())
+    def grant(self, units: int, begins: bool) -> None:
+        ask = self.desk.asks[self.answered]
+        self.answered += 1
+        if ask.renewed is not None:
+            terms = replace(ask.renewed.terms, units=ask.renewed.lent + units)
+        else:
+            terms = replace(TERMS, lease_id=f"{self.answered:032x}", generation=self.generation, units=units)
+        self.book.granted(ask, terms)
+        self.collect(begins=begins)
+
+    @precondition(lambda self: self.answered < len(self.desk.asks))
+    @rule()
+    def deny(self) -> None:
+        self.answered += 1
+        self.book.denied(self.desk.asks[self.answered - 1], EXHAUSTED)
+        self.collect(begins=True)
+
+    @rule(seconds=st.integers(1, 12))
+    def time_passes(self, seconds: int) -> None:
+        self.desk.now += seconds * SECOND
+        self.book.sweep()
+        self.collect(begins=True)
+
+    @rule()
+    def revoke(self) -> None:
+        self.generation += 1
+        self.book.revoke(TERMS.grant_id, self.generation, "license_revoked")
+        self.collect(begins=True)
+
+    @precondition(lambda self: self.held)
+    @rule(place=st.integers(0, 100), paid=st.booleans())
+    def call_ends(self, place: int, paid: bool) -> None:
+        caller, units, sequence = self.held.pop(place % len(self.held))
+        assert caller.lease is not None
+        if sequence is None:
+            self.book.release(caller.lease, units)
+        else:
+            end(self.book, caller, sequence, held=units, units=units if paid else 0)
+
+    def collect(self, *, begins: bool) -> None:
+        told = [entry for entry in self.waiting if entry[0].lease is not None or entry[0].refusal is not None]
+        self.waiting = [entry for entry in self.waiting if entry not in told]
+        for caller, units in told:
+            if caller.lease is not None:
+                self.leases[caller.lease.terms.lease_id] = caller.lease
+                self.held.append((caller, units, self.book.begin(caller.lease, 1) if begins else None))
+
+    @invariant()
+    def units_add_up(self) -> None:
+        for lease in self.leases.values():
+            assert lease.lent == lease.available + lease.held + lease.spent
+            assert min(lease.available, lease.held, lease.spent, lease.holders) >= 0
+
+    def teardown(self) -> None:
+        while self.held:
+            self.call_ends(0, True)
+        self.book.close()
+        for lease_id, lease in self.leases.items():
+            records = [record for of, record in self.desk.closed if of == lease_id]
+            assert sorted(record.sequence for record in records) == list(range(1, len(records) + 1))
+            assert [record.last for record in records] == [False] * (len(records) - 1) + [True]
+            assert records[-1].sequence == len(records)
+            assert sum(record.units for record in records) == lease.spent
+            assert self.desk.returned.count((lease_id, lease.spent, lease.sequence)) == 1
+
+
+TestLeaseMachine = LeaseMachine.TestCase
