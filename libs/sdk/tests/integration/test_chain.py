@@ -1,0 +1,94 @@
+"""The wallet's side of the path on a real chain with the real contracts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+from licet_sdk.chain import Chain, PlanOffer
+from licet_sdk.config import Config
+from licet_sdk.errors import ChainError, Unreachable
+
+MNEMONIC = "test test test test test test test test test test test junk"
+OPERATOR, PUBLISHER, BUYER, OTHER = range(1, 5)
+DIGEST = "0x" + "ab" * 32
+
+Account.enable_unaudited_hdwallet_features()
+
+
+@pytest.fixture
+async def wallet(chain: Any) -> Any:
+    """A wallet of the development mnemonic on a freshly deployed chain."""
+    deployed = await chain()
+
+    def make(index: int) -> Chain:
+        key = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}").key
+        return Chain(Config(chains_file=str(deployed.chains_file), private_key="0x" + bytes(key).hex()))
+
+    return make
+
+
+def offer(wallet: Any, **changes: Any) -> PlanOffer:
+    terms = {
+        "price": 5_000_000,
+        "period_s": 3600,
+        "included_units": 10,
+        "unit_price": 100,
+        "metering_rule": "request",
+        "server": wallet(OPERATOR).wallet,
+        "terms_digest": DIGEST,
+    }
+    return PlanOffer(**{**terms, **changes})
+
+
+async def test_a_license_is_published_priced_and_bought(wallet: Any) -> None:
+    publisher, buyer = wallet(PUBLISHER), wallet(BUYER)
+    asset_id, _ = publisher.register_asset("clinic/risk")
+    assert publisher.asset_id("clinic/risk") == asset_id
+    publisher.publish_version(asset_id, DIGEST, "https://example.org/manifest")
+    assert publisher.call("AssetRegistry", "activeVersion", bytes.fromhex(asset_id[2:])) == b"\xab" * 32
+    plan_id, _ = publisher.create_plan(asset_id, offer(wallet))
+    buyer.send("TestUSD", "mint", buyer.wallet, 8_000_000)
+    token_id, sent = buyer.buy(plan_id)
+    assert sent.events["LicensePurchased"]["price"] == 5_000_000
+    assert buyer.call("License", "ownerOf", token_id) == buyer.wallet
+    assert buyer.balance() == 3_000_000
+    claimed, _ = publisher.claim([asset_id])
+    assert claimed == 4_950_000, "the price less the protocol's one per cent"
+    buyer.transfer_license(token_id, wallet(OTHER).wallet)
+    assert buyer.call("License", "ownerOf", token_id) == wallet(OTHER).wallet
+
+
+async def test_a_contracts_refusal_names_its_reason_and_a_remedy(wallet: Any) -> None:
+    publisher, buyer = wallet(PUBLISHER), wallet(BUYER)
+    publisher.register_asset("clinic/risk")
+    with pytest.raises(ChainError) as caught:
+        publisher.register_asset("clinic/risk")
+    assert caught.value.code == "AssetRegistry_SlugTaken"
+    assert caught.value.remedy
+    with pytest.raises(ChainError) as caught:
+        publisher.register_asset("Not A Slug")
+    assert caught.value.code == "AssetRegistry_InvalidSlug"
+    with pytest.raises(ChainError) as caught:
+        buyer.buy(99)
+    assert caught.value.code == "PlanBook_UnknownPlan"
+
+
+async def test_a_wallet_without_money_is_told_so(wallet: Any) -> None:
+    publisher = wallet(PUBLISHER)
+    asset_id, _ = publisher.register_asset("clinic/risk")
+    plan_id, _ = publisher.create_plan(asset_id, offer(wallet))
+    with pytest.raises(ChainError) as caught:
+        wallet(BUYER).buy(plan_id)
+    assert caught.value.code == "ERC20InsufficientBalance"
+
+
+def test_a_chain_that_is_away_is_unreachable(tmp_path: Path) -> None:
+    entry = {"chain_id": 1, "rpc_url": "http://127.0.0.1:9", "contracts": {"TestUSD": "0x" + "11" * 20}}
+    path = tmp_path / "chains.json"
+    path.write_text(json.dumps({"chains": [entry]}))
+    with pytest.raises(Unreachable):
+        Chain(Config(chains_file=str(path), private_key="0x" + "11" * 32)).balance()
