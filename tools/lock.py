@@ -17,11 +17,11 @@ UV = (
 def main(argv: list[str]) -> int:
     """Write every lock; arguments go to uv (`--upgrade`, `--upgrade-package NAME`)."""
     sys.path.insert(0, str(ROOT))
-    from infra.local.pip_settings import uv_environment  # noqa: PLC0415 - needs the line above
+    from infra.local.pip_settings import network_environment  # noqa: PLC0415 - needs the line above
 
     for source, lock in LOCKS.items():
         subprocess.run(
-            [*UV, *argv, source, "-o", lock], cwd=ROOT, env=uv_environment(sys.executable), check=True
+            [*UV, *argv, source, "-o", lock], cwd=ROOT, env=network_environment(sys.executable), check=True
         )
         print(f"{lock} written")
     return 0

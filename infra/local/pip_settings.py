@@ -1,4 +1,6 @@
-"""pip's configuration, in uv's words: uv reads no pip.conf and no PIP_* variable. Standard library only."""
+"""pip's configuration in the words of the other installers: uv reads no pip.conf and no PIP_* variable, and a
+certificate or proxy that pip needs is needed by Maven's resolver and npm too. Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,20 @@ UV_NAMES = {
 }
 
 
-def uv_environment(python: str) -> dict[str, str]:
-    """The environment for uv: ours, and for what it does not set, what pip on this machine is told."""
+# The same two settings under the names that requests, node and their like read.
+SHARED_NAMES = {"SSL_CERT_FILE": ("REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"), "ALL_PROXY": ("HTTPS_PROXY",)}
+
+
+def network_environment(python: str) -> dict[str, str]:
+    """The environment for installers: ours, and for what it does not set, what pip on this machine is told."""
     listed = subprocess.run(
         [python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     )
-    return {**translate(listed.stdout), **os.environ}
+    found = {**translate(listed.stdout), **os.environ}
+    shared = {
+        name: found[source] for source, names in SHARED_NAMES.items() if source in found for name in names
+    }
+    return {**shared, **found}
 
 
 def translate(pip_config: str) -> dict[str, str]:

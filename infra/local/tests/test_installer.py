@@ -8,7 +8,7 @@ import pytest
 
 from infra.local import installer
 from infra.local.installer import Step, StepFailed, uv_pin
-from infra.local.pip_settings import translate
+from infra.local.pip_settings import network_environment, translate
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +101,36 @@ def test_pip_settings_become_uvs() -> None:
         "UV_INDEX": "https://a.example/simple https://b.example/simple",
         "UV_DEFAULT_INDEX": "https://mirror.example/simple",
     }
+
+
+def test_a_certificate_of_pip_is_given_to_maven_and_npm_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho \"global.cert='/etc/ssl/own.pem'\"\n")
+    python.chmod(0o755)
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"):
+        monkeypatch.delenv(name, raising=False)
+
+    found = network_environment(str(python))
+
+    assert (
+        found["SSL_CERT_FILE"]
+        == found["REQUESTS_CA_BUNDLE"]
+        == found["NODE_EXTRA_CA_CERTS"]
+        == "/etc/ssl/own.pem"
+    )
+
+
+def test_what_the_environment_sets_goes_before_pips_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho \"global.cert='/etc/ssl/own.pem'\"\n")
+    python.chmod(0o755)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/mine.pem")
+
+    assert network_environment(str(python))["REQUESTS_CA_BUNDLE"] == "/etc/ssl/mine.pem"
 
 
 def test_link_folders_that_are_not_there_are_left_out(tmp_path: Path) -> None:

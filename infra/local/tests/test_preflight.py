@@ -41,7 +41,7 @@ def test_a_good_machine_is_not_complained_about() -> None:
         ({"shared_python": False}, "apt install libpython3.12"),
         ({"modules": frozenset({"venv"})}, "apt install python3.12-venv"),
         ({"programs": frozenset()}, "apt install make"),
-        ({"free_gib": 2.04}, "5 GiB of disk are needed at"),
+        ({"free_gib": 2.04}, "4 GiB of disk are needed at"),
         ({"free_gib": 0.4, "installed": True}, "and 0.4 GiB are free"),
     ],
 )
