@@ -259,7 +259,8 @@ _INDEXES = (
     "CREATE INDEX ix_license_holder ON license (holder)",
     "CREATE INDEX ix_plan_asset_id ON plan (asset_id)",
     "CREATE INDEX ix_plan_server ON plan (server)",
-    "CREATE INDEX ix_raw_event_asset ON raw_event (asset_id, chain_id, block_number, log_index) WHERE asset_id IS NOT NULL",
+    "CREATE INDEX ix_raw_event_asset ON raw_event (asset_id, chain_id, block_number, log_index)"
+    " WHERE asset_id IS NOT NULL",
     "CREATE INDEX ix_raw_event_place ON raw_event (chain_id, block_number, log_index)",
 )
 

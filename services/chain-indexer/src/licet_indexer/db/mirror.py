@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_indexer.db.tables import MIRROR, UndoRow
@@ -17,9 +17,9 @@ from licet_indexer.domain.chain import ChainId
 from licet_indexer.domain.rows import Row, RowKey, Undo
 
 _undo = UndoRow.__table__  # type: ignore[attr-defined]
-_TABLE: dict[type[Row], sa.Table] = {table.row: table.__table__ for table in MIRROR}  # type: ignore[attr-defined]
-_TYPE: dict[str, type[Row]] = {table.name: row for row, table in _TABLE.items()}
-_NAMES: dict[type[Row], tuple[str, ...]] = {row: tuple(f.name for f in fields(row)) for row in _TABLE}
+TABLE_OF: dict[type[Row], sa.Table] = {table.row: table.__table__ for table in MIRROR}  # type: ignore[attr-defined]
+_TYPE: dict[str, type[Row]] = {table.name: row for row, table in TABLE_OF.items()}
+_NAMES: dict[type[Row], tuple[str, ...]] = {row: tuple(f.name for f in fields(row)) for row in TABLE_OF}
 # asyncpg takes 32,767 parameters a statement; a key has up to four.
 _KEYS_A_QUERY = 4000
 
@@ -39,7 +39,7 @@ async def load(session: AsyncSession, keys: Iterable[RowKey]) -> dict[RowKey, Ro
 async def _load(
     session: AsyncSession, row_type: type[Row], keys: list[tuple[int | str, ...]]
 ) -> dict[RowKey, Row]:
-    table = _TABLE[row_type]
+    table = TABLE_OF[row_type]
     columns = [table.c[name] for name in row_type.KEY]
     rows = await session.execute(sa.select(table).where(sa.tuple_(*columns).in_(keys)))
     loaded = (row_type(**row) for row in rows.mappings())
@@ -54,7 +54,7 @@ async def save(session: AsyncSession, rows: Iterable[Row]) -> None:
     for row_type, values in by_type.items():
         # One order for all writers, so that two transactions can never wait for each other.
         values.sort(key=lambda v: tuple(v[name] for name in row_type.KEY))
-        statement = insert(_TABLE[row_type])
+        statement = insert(TABLE_OF[row_type])
         changes = {name: statement.excluded[name] for name in _NAMES[row_type] if name not in row_type.KEY}
         await session.execute(
             statement.on_conflict_do_update(index_elements=list(row_type.KEY), set_=changes), values
@@ -67,7 +67,7 @@ async def remember(session: AsyncSession, chain_id: ChainId, undo: Iterable[Undo
         {
             "chain_id": chain_id,
             "block_number": entry.block_number,
-            "table_name": _TABLE[entry.key[0]].name,
+            "table_name": TABLE_OF[entry.key[0]].name,
             "row_key": json.dumps(entry.key[1], separators=(",", ":")),
             "before": _values(entry.before) if entry.before else None,
         }
@@ -83,7 +83,7 @@ async def take_back(session: AsyncSession, chain_id: ChainId, above: int) -> Non
     # Of the blocks that changed a row, the lowest one knows what it was before all of them.
     oldest = (
         sa.select(_undo.c.table_name, _undo.c.row_key, _undo.c.before)
-        .distinct(_undo.c.table_name, _undo.c.row_key)
+        .ext(distinct_on(_undo.c.table_name, _undo.c.row_key))
         .where(newer)
         .order_by(_undo.c.table_name, _undo.c.row_key, _undo.c.block_number)
     )
@@ -102,7 +102,7 @@ async def take_back(session: AsyncSession, chain_id: ChainId, above: int) -> Non
 
 
 async def _delete(session: AsyncSession, row_type: type[Row], keys: list[tuple[int | str, ...]]) -> None:
-    table = _TABLE[row_type]
+    table = TABLE_OF[row_type]
     columns = sa.tuple_(*(table.c[name] for name in row_type.KEY))
     for i in range(0, len(keys), _KEYS_A_QUERY):
         await session.execute(sa.delete(table).where(columns.in_(keys[i : i + _KEYS_A_QUERY])))
