@@ -6,7 +6,7 @@ PROFILE ?= dev
 ARGS    ?=
 
 LOCAL  := $(CURDIR)/.local/venv/bin
-RUN    := env PATH="$(LOCAL):$(CURDIR)/contracts/node_modules/.bin:$$PATH" $(LOCAL)/python
+RUN    := env PATH="$(LOCAL):$(CURDIR)/contracts/node_modules/.bin:$$PATH" "$(LOCAL)/python"
 STACK  := $(RUN) -m infra.local
 
 .DEFAULT_GOAL := help

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -9,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from infra.local.paths import tools_path  # noqa: E402 - the line above makes it importable
+
 PYTHON = sys.executable
 
 
@@ -60,7 +65,8 @@ def deptry(distribution: Path) -> tuple[str, ...]:
 def run(check: Check) -> bool:
     """Run one check and print one line, and its output only if it fails."""
     began = time.monotonic()
-    done = subprocess.run(check.argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    env = {**os.environ, "PATH": tools_path()}
+    done = subprocess.run(check.argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     good = done.returncode == 0
     print(f"{'ok    ' if good else 'FAILED'} {check.name:24} {time.monotonic() - began:5.1f} s", flush=True)
     if not good:

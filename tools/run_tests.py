@@ -5,6 +5,7 @@ Servers that ran before stay up; those started here are stopped at the end.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from infra.local.launch import PartFailed  # noqa: E402 - the line above makes it importable
+from infra.local.paths import tools_path  # noqa: E402
 from infra.local.stack import Stack  # noqa: E402
 
 
 def forge_tests() -> int:
     """Every Solidity test; forge's exit code."""
-    return subprocess.run(["forge", "test", "--root", "contracts"], cwd=ROOT, check=False).returncode
+    # Inside contracts/: forge looks for its compiler from where it stands, whatever `--root` says.
+    env = {**os.environ, "PATH": tools_path()}
+    return subprocess.run(["forge", "test"], cwd=ROOT / "contracts", env=env, check=False).returncode
 
 
 def python_tests(args: list[str]) -> int:

@@ -24,7 +24,9 @@ GENERATED = ("libs/schemas/src/licet_schemas/licet/",)
 # Public functions need a docstring where others build on them.
 DOCUMENTED = re.compile(r"(^|/)(domain|usecases|dataplane)(/|\.py$)|^libs/(kit|sdk)/src/")
 # The three edges at which anything may be caught: a message, a request, a process.
-EDGES = re.compile(r"(^|/)(consumers|api|main|__main__)(/|\.py$)|^libs/kit/src/licet_kit/(kafka|serve|run)")
+EDGES = re.compile(
+    r"(^|/)(consumers|api|main|__main__)(/|\.py$)|^libs/kit/src/licet_kit/(kafka|cli|health|lifecycle|testing)"
+)
 TESTS = re.compile(r"(^|/)tests/|^e2e/")
 BLIND = {"Exception", "BaseException"}
 # Split, so that this file does not contain what it looks for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,3 +20,8 @@ STAMPS = LOCAL / "stamps"
 CONTRACTS = ROOT / "contracts"
 NODE_BIN = CONTRACTS / "node_modules" / ".bin"
 """npm links the platform's own executables here, so a process started from it has the true pid."""
+
+
+def tools_path() -> str:
+    """A PATH on which every tool of the project comes first: Python's, node's and Foundry's."""
+    return os.pathsep.join((str(VENV / "bin"), str(NODE_BIN), os.environ.get("PATH", "")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,15 @@ def chain(state: Path, ports: Ports) -> Part:
         ),
         ports=ports,
         probe=lambda: chain_answers(port, CHAIN_ID),
-        prepare=lambda: home.mkdir(parents=True, exist_ok=True),
+        prepare=lambda: _empty_cache(home),
         cwd=state,
     )
+
+
+def _empty_cache(home: Path) -> None:
+    """States that an earlier process moved to disk are of no use to the next."""
+    shutil.rmtree(home / "cache", ignore_errors=True)
+    home.mkdir(parents=True, exist_ok=True)
 
 
 def server_parts(
