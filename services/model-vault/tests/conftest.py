@@ -3,11 +3,14 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from licet_kit.db import open_engine
 from licet_schemas.manifest import Manifest, parse
+from licet_vault.db import MIGRATIONS
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from examples.models.tumour_risk import train
 from infra.local.part import Part
@@ -121,3 +124,9 @@ def kill_triton(triton_server: TritonServer) -> Callable[[], None]:
 @pytest.fixture
 def start_triton(triton_server: TritonServer) -> Callable[[], None]:
     return triton_server.start
+
+
+@pytest.fixture
+async def engine(database: Callable[..., Awaitable[str]]) -> AsyncIterator[AsyncEngine]:
+    async with open_engine(await database(MIGRATIONS)) as opened:
+        yield opened

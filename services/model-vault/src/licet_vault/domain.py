@@ -128,11 +128,6 @@ class DigestMismatch(Refusal):
 
     code = "digest_mismatch"
 
-    def __init__(self, promised: str, found: str) -> None:
-        super().__init__(f"the chain promises {promised}, the bytes are {found}")
-        self.promised = promised
-        self.found = found
-
 
 class ManifestInvalid(Refusal):
     """The manifest or an artefact breaks a rule."""

@@ -66,9 +66,12 @@ class Triton:
         await self._ask(self._slow.load_model(name))
 
     async def unload(self, *names: str) -> None:
-        """Unloads models that may or may not be loaded."""
+        """Unloads models that may or may not be loaded; raises TritonUnavailable when Triton will not."""
         for name in names:
-            await self._ask(self._slow.unload_model(name))
+            try:
+                await self._ask(self._slow.unload_model(name))
+            except LoadFailed as error:
+                raise TritonUnavailable(self.url, error) from error
 
     async def probe(self, name: str, manifest: Manifest, sample: NDArray[np.float32]) -> None:
         """Calls the model with one row; raises LoadFailed unless it answers as the manifest says.

@@ -65,6 +65,11 @@ def folder_names(triton_model: str) -> tuple[str, ...]:
     return (f"{triton_model}.{PIPELINE}", f"{triton_model}.{MODEL}", triton_model)
 
 
+def pinned_of(folder_name: str) -> str:
+    """The name of the entry that a folder belongs to."""
+    return folder_name.removesuffix(f".{PIPELINE}").removesuffix(f".{MODEL}")
+
+
 Part = tuple[pb.ModelConfig, dict[str, bytes | Stored]]
 
 

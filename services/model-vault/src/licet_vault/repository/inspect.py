@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 from google.protobuf.message import DecodeError
 from licet_schemas.features import MAX_BYTES, FeatureSchema, Scaler
-from licet_schemas.manifest import ONNX_ARTIFACT, Manifest, Tensor
+from licet_schemas.manifest import ONNX_ARTIFACT, Artifact, Manifest, Tensor
+from numpy.typing import NDArray
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 from pydantic import BaseModel, ValidationError
 
@@ -21,34 +25,49 @@ ReadArtifact = Callable[[str], Iterator[bytes]]
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
-def inspect(manifest: Manifest, read: ReadArtifact) -> None:
-    """Raises ManifestInvalid unless feature schema, scaler and graph agree with the manifest and each other."""
+@dataclass(frozen=True, slots=True)
+class Tabular:
+    """The verified data of a tabular pipeline."""
+
+    features: FeatureSchema
+    scaler: Scaler
+
+
+def inspect(manifest: Manifest, read: ReadArtifact) -> Tabular | None:
+    """The pipeline's data; None where the manifest has no pipeline.
+
+    Raises ManifestInvalid unless feature schema, scaler and graph agree with the manifest and each other.
+    """
     if manifest.pipeline is None:
-        return
-    sizes = {a.name: a.size_bytes for a in manifest.artifacts}
-    digests = {a.name: a.sha256 for a in manifest.artifacts}
-    for name in (manifest.pipeline.features, manifest.pipeline.scaler):
-        if sizes[name] > MAX_BYTES:
-            raise ManifestInvalid(f"{name}: {sizes[name]} bytes, at most {MAX_BYTES} are allowed")
-    schema = _parsed(FeatureSchema, manifest.pipeline.features, digests, read)
-    scaler = _parsed(Scaler, manifest.pipeline.scaler, digests, read)
+        return None
+    artifacts = {a.name: a for a in manifest.artifacts}
+    features = _parsed(FeatureSchema, artifacts[manifest.pipeline.features], read)
+    scaler = _parsed(Scaler, artifacts[manifest.pipeline.scaler], read)
     columns = manifest.inputs[0].shape[1]
-    if not len(schema.features) == len(scaler.mean) == columns:
+    if not len(features.features) == len(scaler.mean) == columns:
         raise ManifestInvalid(
-            f"the input has {columns} columns, {manifest.pipeline.features} names {len(schema.features)}, "
+            f"the input has {columns} columns, {manifest.pipeline.features} names {len(features.features)}, "
             f"{manifest.pipeline.scaler} scales {len(scaler.mean)}"
         )
-    inspect_onnx(b"".join(read(digests[ONNX_ARTIFACT])), manifest)
+    inspect_onnx(b"".join(read(artifacts[ONNX_ARTIFACT].sha256)), manifest)
+    return Tabular(features, scaler)
 
 
-def features_json(manifest: Manifest, read: ReadArtifact) -> str:
-    """The feature schema as JSON without spaces, empty when the manifest has no pipeline."""
-    if manifest.pipeline is None:
-        return ""
-    digests = {a.name: a.sha256 for a in manifest.artifacts}
-    return _parsed(FeatureSchema, manifest.pipeline.features, digests, read).model_dump_json(
-        include={"features"}
-    )
+def schema_json(manifest: Manifest, tabular: Tabular | None) -> str:
+    """What a caller must know of the interface: inputs, outputs, limits, and the features of a tabular input."""
+    interface = manifest.model_dump(mode="json", include={"inputs", "outputs", "limits"})
+    if tabular is not None:
+        interface["features"] = tabular.features.model_dump(mode="json")["features"]
+    return json.dumps(interface, sort_keys=True, separators=(",", ":"))
+
+
+def typical_row(manifest: Manifest, tabular: Tabular | None) -> NDArray[np.float32]:
+    """One row `[1, columns] float32` that the model must answer: the mean, or zeros where nothing is known."""
+    if tabular is None:
+        return np.zeros((1, *manifest.inputs[0].shape[1:]), np.float32)
+    low, high = ([getattr(f, side) for f in tabular.features.features] for side in ("minimum", "maximum"))
+    row: NDArray[np.float32] = np.clip(np.array([tabular.scaler.mean]), low, high).astype(np.float32)
+    return row
 
 
 def inspect_onnx(body: bytes, manifest: Manifest) -> None:
@@ -72,13 +91,17 @@ def inspect_onnx(body: bytes, manifest: Manifest) -> None:
     _compare(list(model.graph.output), manifest.outputs, "output")
 
 
-def _parsed(kind: type[Parsed], name: str, digests: dict[str, str], read: ReadArtifact) -> Parsed:
+def _parsed(kind: type[Parsed], artifact: Artifact, read: ReadArtifact) -> Parsed:
+    if artifact.size_bytes > MAX_BYTES:
+        raise ManifestInvalid(
+            f"{artifact.name}: {artifact.size_bytes} bytes, at most {MAX_BYTES} are allowed"
+        )
     try:
-        return kind.model_validate_json(b"".join(read(digests[name])))
+        return kind.model_validate_json(b"".join(read(artifact.sha256)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ManifestInvalid(f"{name}: {where or 'file'}: {first['msg']}") from error
+        raise ManifestInvalid(f"{artifact.name}: {where or 'file'}: {first['msg']}") from error
 
 
 def _compare(found: list[ValueInfoProto], wanted: list[Tensor], what: str) -> None:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from licet_vault.repository.entry import Entry, Folder, Stored, folder_names
+from licet_vault.repository.entry import Entry, Folder, Stored, folder_names, pinned_of
 from licet_vault.repository.memory import require_memory
 
 _STAGING = ".staging-"
@@ -49,6 +49,11 @@ class Repository:
     def holds(self, entry: Entry) -> bool:
         """Whether every byte of the entry is in place."""
         return all(_matches(self._folder / folder.name, folder) for folder in entry.folders)
+
+    def triton_models(self) -> frozenset[str]:
+        """Pinned names of which anything is in place."""
+        found = (path.name for path in self._folder.iterdir() if not path.name.startswith("."))
+        return frozenset(pinned_of(name) for name in found)
 
     def remove(self, triton_model: str) -> None:
         """Forgets the plaintext of a version."""

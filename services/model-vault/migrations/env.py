@@ -1,0 +1,5 @@
+"""Alembic's entry."""
+
+from licet_kit.migrations import run_env
+
+run_env()

@@ -1,0 +1,218 @@
+"""Keeps what one Triton has loaded equal to the versions that the chain holds active."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from licet_kit.clock import Clock
+from licet_kit.db import reading, transaction
+from licet_kit.kafka import Fate, fate_of
+from licet_kit.logs import get_logger
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from licet_vault import db
+from licet_vault.domain import Refusal, State, Version, VersionState
+from licet_vault.usecases.loading import Interface, Loader, verified_manifest
+from licet_vault.usecases.states import announce_all, change_state
+
+log = get_logger(__name__)
+
+# A refused version is tried again: an upload may be on its way, a disk may be mended.
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 60.0
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How often Triton is looked at; how long a version stays loaded after it was announced as unloaded, so that
+    calls on their way end well; how often all states are told again."""
+
+    poll_s: float = 1.0
+    unload_grace_s: float = 5.0
+    announce_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The database at one moment."""
+
+    active: dict[Key, Version]
+    states: dict[Key, tuple[VersionState, datetime]]
+    now: datetime
+
+    def state(self, key: Key) -> State | None:
+        return self.states[key][0].state if key in self.states else None
+
+
+@dataclass(slots=True)
+class _Retries:
+    """When refused versions are due again; forgotten when the process ends."""
+
+    clock: Clock
+    due: dict[Key, tuple[float, float]] = field(default_factory=dict)
+
+    def ready(self, key: Key) -> bool:
+        return self.due.get(key, (0.0, 0.0))[0] <= self.clock.monotonic()
+
+    def refused(self, key: Key) -> None:
+        wait_s = min(2 * self.due[key][1], LONGEST_RETRY_S) if key in self.due else FIRST_RETRY_S
+        self.due[key] = (self.clock.monotonic() + wait_s, wait_s)
+
+
+class Reconciler:
+    """One loop for one Triton; `run` is its service, `step` one look.
+
+    A loop rather than reactions to events: it finds by itself what a killed Triton, a killed vault or a lost event
+    has left behind.
+    """
+
+    def __init__(self, engine: AsyncEngine, loader: Loader, clock: Clock, timing: Timing) -> None:
+        self._engine = engine
+        self._loader = loader
+        self._clock = clock
+        self._timing = timing
+        self._retries = _Retries(clock)
+        # Versions that this process has itself verified and found answering.
+        self._verified: set[Key] = set()
+        self._announced_at: float | None = None
+        self._away = False
+        self._wake = asyncio.Event()
+
+    def retry_now(self) -> None:
+        """Makes every refused version due: something was uploaded."""
+        self._retries.due.clear()
+        self._wake.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Looks until `stop` is set; waits for what is away, raises what nobody expected."""
+        while not stop.is_set():
+            await self._look()
+            await self._pause(stop)
+
+    async def step(self) -> None:
+        """Loads what is missing, lets go of what is replaced. Raises what `fate_of` calls worth waiting for."""
+        loaded = await self._loader.triton.ready_models()
+        seen = await self._read()
+        ready = set()
+        for key, version in seen.active.items():
+            if await self._serve(version, seen.state(key), loaded=version.triton_model in loaded):
+                ready.add(key)
+        # While an asset's active version is not ready, the one before it goes on serving those who still ask for it.
+        waiting = {asset_id for asset_id, _ in seen.active.keys() - ready}
+        await self._retire(seen, loaded, waiting)
+        await self._announce()
+
+    async def _read(self) -> _Seen:
+        async with reading(self._engine) as session:
+            active = {(v.asset_id, v.digest): v for v in await db.active_versions(session)}
+            states = await db.states_of(session, self._loader.triton.url)
+            return _Seen(active, {(s.asset_id, s.digest): (s, at) for s, at in states}, await db.now(session))
+
+    async def _look(self) -> None:
+        try:
+            await self.step()
+        except Exception as error:
+            if fate_of(error) is not Fate.WAIT:
+                raise
+            if not self._away:
+                log.warning("triton.waiting", triton=self._loader.triton.url, error=repr(error))
+            self._away = True
+        else:
+            if self._away:
+                log.info("triton.back", triton=self._loader.triton.url)
+            self._away = False
+
+    async def _pause(self, stop: asyncio.Event) -> None:
+        ends = [asyncio.create_task(event.wait()) for event in (stop, self._wake)]
+        await asyncio.wait(ends, timeout=self._timing.poll_s, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        self._wake.clear()
+
+    async def _serve(self, version: Version, state: State | None, *, loaded: bool) -> bool:
+        """Makes the version ready if it is not; whether it is ready in the end."""
+        key = (version.asset_id, version.digest)
+        if state is State.READY and loaded and key in self._verified:
+            return True
+        if state is None or (state is State.READY and not loaded):
+            # Told before anything is placed: what may lie in memory in the clear always has a state.
+            await self._change(version, State.UNLOADED)
+        if not self._retries.ready(key):
+            return False
+        try:
+            async with reading(self._engine) as session:
+                manifest = await verified_manifest(session, version)
+            interface = await self._loader.serve(version, manifest)
+        except Refusal as refusal:
+            await self._refuse(version, refusal, loaded=loaded)
+            return False
+        self._retries.due.pop(key, None)
+        self._verified.add(key)
+        if await self._change(version, State.READY, interface):
+            log.info(
+                "version.ready", slug=version.slug, digest=version.digest, triton_model=version.triton_model
+            )
+        return True
+
+    async def _refuse(self, version: Version, refusal: Refusal, *, loaded: bool) -> None:
+        key = (version.asset_id, version.digest)
+        self._verified.discard(key)
+        self._retries.refused(key)
+        if loaded:
+            await self._loader.forget(version.triton_model)
+        if await self._change(version, State.REFUSED, reason=refusal.code):
+            log.warning(
+                "version.refused",
+                slug=version.slug,
+                digest=version.digest,
+                code=refusal.code,
+                reason=str(refusal),
+            )
+
+    async def _retire(self, seen: _Seen, loaded: frozenset[str], waiting: set[str]) -> None:
+        """Announces replaced versions as unloaded, and unloads them after the time of grace."""
+        in_use = {version.triton_model for version in seen.active.values()}
+        leftovers = loaded | await self._loader.leftovers()
+        grace = timedelta(seconds=self._timing.unload_grace_s)
+        for key, (state, changed_at) in seen.states.items():
+            if key in seen.active:
+                continue
+            if state.state is State.READY:
+                if key[0] not in waiting or state.triton_model not in loaded:
+                    await self._save(replace(state, state=State.UNLOADED, reason=""))
+                    self._verified.discard(key)
+            elif state.triton_model in leftovers - in_use and seen.now - changed_at >= grace:
+                await self._loader.forget(state.triton_model)
+                log.info("version.unloaded", slug=state.slug, digest=state.digest)
+
+    async def _announce(self) -> None:
+        now = self._clock.monotonic()
+        if self._announced_at is None or now - self._announced_at >= self._timing.announce_s:
+            async with transaction(self._engine) as session:
+                await announce_all(session, self._loader.triton.url)
+            self._announced_at = now
+
+    async def _change(
+        self, version: Version, state: State, interface: Interface | None = None, reason: str = ""
+    ) -> bool:
+        return await self._save(
+            VersionState(
+                asset_id=version.asset_id,
+                slug=version.slug,
+                digest=version.digest,
+                triton_model=version.triton_model,
+                triton_url=self._loader.triton.url,
+                state=state,
+                reason=reason,
+                metering_rule=interface.metering_rule if interface else "",
+                schema_json=interface.schema_json if interface else "",
+            )
+        )
+
+    async def _save(self, state: VersionState) -> bool:
+        async with transaction(self._engine) as session:
+            return await change_state(session, state)
