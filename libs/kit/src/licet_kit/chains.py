@@ -53,6 +53,8 @@ class Chain(BaseModel):
     finality: Finality
     start_block: int = Field(default=0, ge=0)
     poll_interval_ms: int = Field(default=1000, gt=0)
+    # Whom the deployment was made for; tools read it, services are told theirs by setting.
+    operator: Address | None = None
     contracts: dict[str, Address]
 
     def contract(self, name: str) -> str:
