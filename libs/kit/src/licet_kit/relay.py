@@ -16,7 +16,7 @@ from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 from sqlalchemy import ARRAY, Row, SmallInteger, bindparam, delete, select, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -46,7 +46,7 @@ PUBLISH_TIMEOUT_S = 25.0
 # A topic that the brokers do not know holds up no other topic, and is looked for again after this.
 MISSING_TOPIC_PAUSE_S = 10.0
 FIRST_BACKOFF_S = 0.1
-LONGEST_BACKOFF_S = 10.0
+LONGEST_BACKOFF_S = 2.0
 
 _BUCKET_LOCK = 0x4C4F42
 _CLAIM = text(
@@ -162,9 +162,8 @@ class OutboxRelay:
         self, producer: AIOKafkaProducer, topic: str, rows: Sequence[Row[Any]], sent: list[int]
     ) -> None:
         name = topic_name(self._settings, topic)
-        try:
-            partitions = sorted(await producer.partitions_for(name))
-        except UnknownTopicOrPartitionError:
+        partitions = await _partitions(producer, name)
+        if not partitions:
             log.error("outbox.topic_missing", topic=name, waiting=len(rows))
             self._missing[topic] = time.monotonic() + MISSING_TOPIC_PAUSE_S
             return
@@ -224,6 +223,16 @@ class OutboxRelay:
         finally:
             # The connection carries a LISTEN that its pool does not know of.
             await connection.invalidate()
+
+
+async def _partitions(producer: AIOKafkaProducer, name: str) -> list[int]:
+    """Return the partitions of a topic; none when the brokers do not know it."""
+    if not producer.client.cluster.partitions_for_topic(name):
+        # `partitions_for` would wait its whole timeout for a topic that is not there.
+        cluster = await producer.client.fetch_all_metadata()
+        if not cluster.partitions_for_topic(name):
+            return []
+    return sorted(await producer.partitions_for(name))
 
 
 def relay(settings: KafkaSettings, engine: AsyncEngine, outbox: Outbox) -> Service:

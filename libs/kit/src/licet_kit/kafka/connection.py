@@ -70,7 +70,6 @@ async def start_producer(settings: KafkaSettings) -> AIOKafkaProducer:
         **client_args(settings),
         acks="all",
         enable_idempotence=True,
-        compression_type="lz4",
         max_batch_size=MAX_BATCH_BYTES,
     )
     try:

@@ -1,5 +1,6 @@
 """A message as it came (`Raw`) and as a handler sees it (`Message`), and the decoders between them."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,9 @@ from licet_kit.errors import PermanentError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=ProtobufMessage)
+
+
+_MAX_ID_CHARS = 300
 
 
 class Undecodable(PermanentError):
@@ -74,8 +78,8 @@ def raw_of(record: "ConsumerRecord[bytes, bytes]", prefix: str) -> Raw:
     headers = text_headers(record.headers)
     return Raw(
         topic=record.topic.removeprefix(prefix),
-        key=_text(record.key or b""),
-        event_id=headers.get("ce_id") or f"{record.topic}:{record.partition}:{record.offset}",
+        key=_bounded(_text(record.key or b"")),
+        event_id=_bounded(headers.get("ce_id") or "") or f"{record.topic}:{record.partition}:{record.offset}",
         payload=record.value or b"",
         headers=headers,
         timestamp=datetime.fromtimestamp(record.timestamp / 1000, UTC),
@@ -95,6 +99,13 @@ def text_headers(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
 def byte_headers(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
     """Write headers as Kafka has them."""
     return [(name, value.encode()) for name, value in headers.items()]
+
+
+def _bounded(text: str) -> str:
+    """Return the text, or a shorter one as unique: our indexes refuse long values, and none of ours is long."""
+    if len(text) <= _MAX_ID_CHARS:
+        return text
+    return f"{text[:_MAX_ID_CHARS]}:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _text(value: bytes) -> str:

@@ -3,19 +3,16 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from typing import Any
 
 POLL_S = 0.02
 
 
-async def eventually(
-    condition: Callable[[], T | Awaitable[T]], deadline_s: float = 15.0, *, what: str = ""
-) -> T:
-    """Wait until the condition returns something true, and return that. Errors that it raises count as false.
+async def eventually(condition: Callable[[], Any], deadline_s: float = 15.0, *, what: str = "") -> Any:
+    """Wait until the condition, awaited if need be, returns something true, and return that.
 
+    Errors that it raises count as false.
     Raises AssertionError with the last value or error when the deadline has passed.
     """
     until = time.monotonic() + deadline_s

@@ -1,0 +1,127 @@
+"""The relay when processes die and servers go away."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from google.protobuf.wrappers_pb2 import StringValue
+from licet_kit.db import open_engine
+from licet_kit.relay import OutboxRelay
+from licet_kit.settings import KafkaSettings
+from licet_kit.testing.topics import Topics
+from sqlalchemy import text
+
+TOPIC = "word.said"
+
+RELAY_PROCESS = """
+import asyncio, sys
+from licet_kit.db import make_engine, make_metadata
+from licet_kit.outbox import Outbox
+from licet_kit.relay import OutboxRelay
+from licet_kit.settings import KafkaSettings
+from licet_kit.tables import messaging_tables
+
+class Settings(KafkaSettings):
+    service_name = "kit"
+    http_port: int = 0
+
+url, bootstrap, prefix = sys.argv[1:]
+settings = Settings(kafka_bootstrap=bootstrap, kafka_topic_prefix=prefix)
+outbox = Outbox(messaging_tables(make_metadata()).outbox, source="kit")
+
+async def main():
+    await OutboxRelay(settings, make_engine(url), outbox).run(asyncio.Event())
+
+asyncio.run(main())
+"""
+
+
+def content(records: Sequence[Any]) -> list[tuple[bytes, bytes, tuple[Any, ...]]]:
+    return [(record.key, record.value, tuple(record.headers)) for record in records]
+
+
+async def is_empty(store) -> bool:
+    return await store.count(store.tables.outbox) == 0
+
+
+async def test_a_relay_killed_between_acknowledgement_and_delete_repeats_the_same_bytes(
+    settings, store, create_topics, read_topic, eventually
+) -> None:
+    await create_topics(TOPIC)
+    for number in range(5):
+        await store.enqueue("key", f"{number}")
+    async with store.engine.connect() as blocker:
+        # Rows can be read, and their deletion waits: the relay stands exactly between the two.
+        await blocker.execute(text("LOCK TABLE outbox IN SHARE MODE"))
+        relay = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", RELAY_PROCESS, store.url),
+            *(settings.kafka_bootstrap, settings.kafka_topic_prefix),
+        )
+
+        async def five_arrived() -> bool:
+            return len(await read_topic(TOPIC)) == 5
+
+        await eventually(five_arrived, deadline_s=30)
+        relay.send_signal(signal.SIGKILL)
+        await relay.wait()
+        await blocker.rollback()
+    first = content(await read_topic(TOPIC))
+    assert await store.count(store.tables.outbox) == 5
+
+    stop = asyncio.Event()
+    successor = asyncio.create_task(OutboxRelay(settings, store.engine, store.outbox).run(stop))
+    await eventually(lambda: is_empty(store))
+    stop.set()
+    await successor
+    assert content(await read_topic(TOPIC)) == first + first
+
+
+async def test_a_relay_survives_an_outage_of_its_database(
+    settings, store, create_topics, read_topic, eventually, proxy
+) -> None:
+    await create_topics(TOPIC)
+    server = urlsplit(store.url)
+    door = await proxy(server.hostname, server.port)
+    stop = asyncio.Event()
+    async with open_engine(store.url.replace(f":{server.port}/", f":{door.port}/")) as engine:
+        relay = asyncio.create_task(OutboxRelay(settings, engine, store.outbox).run(stop))
+        await store.enqueue("key", "before")
+        await eventually(lambda: is_empty(store))
+        await door.cut()
+        await store.enqueue("key", "during")
+        await door.restore()
+        await store.enqueue("key", "after")
+        await eventually(lambda: is_empty(store), deadline_s=30)
+        stop.set()
+        await relay
+    values = [StringValue.FromString(record.value).value for record in await read_topic(TOPIC)]
+    assert values == ["before", "during", "after"]
+
+
+async def test_a_relay_survives_a_killed_broker(
+    store, own_kafka, read_topic, eventually, topic_prefix
+) -> None:
+    class Settings(KafkaSettings):
+        service_name = "kit"
+        http_port: int = 0
+
+    settings = Settings(kafka_bootstrap=own_kafka.bootstrap, kafka_topic_prefix=topic_prefix)
+    await Topics(own_kafka.bootstrap, topic_prefix).create(TOPIC)
+    stop = asyncio.Event()
+    relay = asyncio.create_task(OutboxRelay(settings, store.engine, store.outbox).run(stop))
+    await store.enqueue("key", "0")
+    await eventually(lambda: is_empty(store))
+    await own_kafka.kill()
+    for number in range(1, 20):
+        await store.enqueue("key", f"{number}")
+    await own_kafka.restart()
+    await store.enqueue("key", "20")
+    await eventually(lambda: is_empty(store), deadline_s=60)
+    stop.set()
+    await relay
+    records = await read_topic(TOPIC, own_kafka.bootstrap)
+    values = [StringValue.FromString(record.value).value for record in records]
+    assert list(dict.fromkeys(values)) == [f"{number}" for number in range(21)]
