@@ -128,8 +128,11 @@ def create_venv() -> None:
 
 
 def install_packages() -> None:
-    """Exactly the packages of the lock, each checked against its hash."""
-    uv("sync", "--python", str(PYTHON), "--require-hashes", str(REQUIREMENTS))
+    """Exactly the packages of the lock, each checked against its hash.
+
+    Compiled once here: six services and their migrations would otherwise each spend two seconds on it.
+    """
+    uv("sync", "--compile-bytecode", "--python", str(PYTHON), "--require-hashes", str(REQUIREMENTS))
 
 
 def sources() -> list[str]:

@@ -55,6 +55,13 @@ class Task:
     after: tuple[str, ...] = ()
 
 
+def overlay(base: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    """Our settings over the caller's environment. A service refuses NAME beside NAME_FILE, so ours hide both."""
+    hidden = {name.removesuffix("_FILE") for name in ours}
+    kept = {name: value for name, value in base.items() if name.removesuffix("_FILE") not in hidden}
+    return {**kept, **ours}
+
+
 def spawn(part: Part, log: Path) -> ProcessId:
     """Start the part's process in a session of its own (Ctrl-C must reach us alone); output goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +70,7 @@ def spawn(part: Part, log: Path) -> ProcessId:
     with log.open("ab") as output:
         child = subprocess.Popen(
             part.argv,
-            env={**os.environ, **part.env},
+            env=overlay(os.environ, part.env),
             cwd=part.cwd,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -16,7 +16,7 @@ from infra.local.errors import LocalError
 from infra.local.part import Part
 from infra.local.ports import LOOPBACK, Ports
 
-DATABASES = ("licet_indexer", "licet_licensing", "licet_billing")
+DATABASES = ("licet_indexer", "licet_licensing", "licet_billing", "licet_vault")
 VERSION_FOLDER = "pginstall18"
 UNPRIVILEGED = "nobody"
 SUPERUSER = "postgres"

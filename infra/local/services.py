@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from infra.local.deployment import Deployment, digest
 from infra.local.errors import LocalError
 from infra.local.kafka import create_topics
 from infra.local.keyring import GATEWAYS, Keyring
-from infra.local.part import Part, Task, http_ok
+from infra.local.part import Part, Task, http_ok, overlay
 from infra.local.paths import ROOT, VENV
 from infra.local.ports import LOOPBACK, Ports
 from infra.local.postgres import create_databases_at, database_url
@@ -22,14 +22,20 @@ from infra.local.profile import Profile
 
 PYTHON = VENV / "bin" / "python"
 MIGRATION_TIMEOUT_S = 120
+READY_TIMEOUT_S = 120  # six interpreters import at once; on two busy cores that takes its time
 # What owns a database: name on the command line and folder in the repository.
-DATABASE_OWNERS = {"indexer": "chain-indexer", "licensing": "licensing", "billing": "billing"}
+DATABASE_OWNERS = {
+    "indexer": "chain-indexer",
+    "licensing": "licensing",
+    "billing": "billing",
+    "vault": "model-vault",
+}
 AFTER = {
     "indexer": ("postgres", "kafka", "topics", "chain", "contracts", "schema-indexer"),
     "licensing": ("postgres", "kafka", "topics", "redis", "contracts", "schema-licensing"),
     "billing": ("postgres", "kafka", "topics", "chain", "contracts", "schema-billing"),
-    "vault": ("kafka", "topics", "triton", "contracts"),
-    **dict.fromkeys(GATEWAYS, ("kafka", "topics", "redis", "triton", "contracts", "licensing")),
+    "vault": ("postgres", "kafka", "topics", "triton", "contracts", "schema-vault"),
+    **dict.fromkeys(GATEWAYS, ("kafka", "topics", "triton", "contracts", "licensing")),
 }
 
 
@@ -61,11 +67,12 @@ class Services:
             log=self.profile.log("contracts"),
         )
 
-    def tasks(self) -> list[Task]:
-        """What has to be done before any service starts."""
+    def tasks(self, names: Iterable[str]) -> list[Task]:
+        """What has to be done before the named services start."""
         schemas = [
             Task(f"schema-{name}", partial(self._migrate, name), after=("postgres", "databases"))
             for name in DATABASE_OWNERS
+            if name in names
         ]
         return [Task("contracts", self.deployment.run, after=("chain",)), *schemas, *self._for_external()]
 
@@ -102,6 +109,7 @@ class Services:
             env={"PYTHONUNBUFFERED": "1", **self._environment(name, module.upper())},
             after=AFTER[name],
             cwd=self.profile.home,
+            ready_timeout_s=READY_TIMEOUT_S,
         )
 
     def _environment(self, name: str, prefix: str) -> dict[str, str]:
@@ -143,18 +151,17 @@ class Services:
 
     def _vault(self) -> dict[str, str]:
         return {
+            "DATABASE_URL": self._database("vault"),
             "TRITON_URLS": self.endpoints["triton"]["http"],
             "VAULT_REPOSITORY_DIR": str(self.endpoints["triton"].get("repository", "")),
             "VAULT_STORE_DIR": str(self._folder("vault")),
             "VAULT_MASTER_KEY_FILE": self._secret("vault.master"),
             "VAULT_LICENSING_URL": self._urls("licensing")["http"],
-            "VAULT_INDEXER_URL": self._urls("indexer")["http"],
             "LICENSING_WORKER_TOKEN_FILE": self._secret("worker.token"),
         }
 
     def _gateway(self, name: str) -> dict[str, str]:
         return {
-            "REDIS_URL": self.endpoints["redis"]["url"],
             "TRITON_URLS": self.endpoints["triton"]["http"],
             "GATEWAY_WORKER_ID": name,
             "GATEWAY_LICENSING_GRPC": self._urls("licensing")["grpc"],
@@ -190,7 +197,7 @@ class Services:
             return
         done = subprocess.run(
             [str(PYTHON), "-m", f"licet_{name}", "migrate"],
-            env={**os.environ, **self._environment(name, name.upper())},
+            env=overlay(os.environ, self._environment(name, name.upper())),
             cwd=self.profile.home,
             capture_output=True,
             text=True,

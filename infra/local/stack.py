@@ -204,8 +204,9 @@ class Stack:
             services.keyring.make()
             nodes += services.parts()
             if with_tasks:
-                names = [*names, *(task.name for task in services.tasks())]
-                nodes += services.tasks()
+                tasks = services.tasks(names)
+                nodes += tasks
+                names = [*names, *(task.name for task in tasks)]
         return {node.name: node for node in nodes if node.name in names}
 
     def _services(self, ports: dict[str, Ports], memory: Path | None) -> Services:

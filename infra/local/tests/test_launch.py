@@ -12,7 +12,7 @@ import pytest
 
 from infra.local.errors import LocalError
 from infra.local.launch import Launch, Node, PartFailed
-from infra.local.part import Part, Task, tcp_open
+from infra.local.part import Part, Task, overlay, tcp_open
 from infra.local.ports import LOOPBACK, Ports
 from infra.local.process import ProcessId, send, wait_gone
 
@@ -131,3 +131,13 @@ def test_what_needs_setting_up_is_set_up_before_others_start(started: Started) -
     started.launch(server, Task("user", lambda: steps.append("used"), after=("server",)))
 
     assert steps == ["prepared", "settled", "used"]
+
+
+def test_a_setting_of_ours_hides_the_callers_in_both_forms() -> None:
+    callers = {"TOKEN": "theirs", "URL_FILE": "/theirs", "OTEL_ENDPOINT": "theirs"}
+
+    assert overlay(callers, {"TOKEN_FILE": "/ours", "URL": "ours"}) == {
+        "OTEL_ENDPOINT": "theirs",
+        "TOKEN_FILE": "/ours",
+        "URL": "ours",
+    }
