@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
 from licet_kit.settings import KafkaSettings, ServiceSettings, TritonSettings
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -45,7 +46,7 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="GATEWAY_")
     service_name: ClassVar[str] = "inference-gateway"
 
-    http_port: int = Field(8000, ge=0, le=65535)
+    http_port: int = Field(8000, ge=1, le=65535)
     # Processes that share the port. One serves a core.
     workers: int = Field(1, ge=1, le=64)
     # Names this replica in leases and usage records; each worker process adds a part of its own.
@@ -55,7 +56,7 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
     # Must outlive the process: it holds the usage that is not in Kafka yet.
     log_dir: Path
     # 0x + 64 hex; certified per chain by `replica_certificates`.
-    replica_key: SecretStr = Field(min_length=64)
+    replica_key: SecretStr
     # JSON: [{chain_id, escrow, operator, replica, valid_from, valid_until, signature}]
     replica_certificates: str = Field(min_length=2)
 
@@ -67,7 +68,7 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
     log_max_bytes: int = Field(1024 * MIB, ge=MIB)
     upstream_connections: int = Field(64, ge=1, le=4096)
     # How long calls in flight may take to end after SIGTERM.
-    drain_s: float = Field(25.0, ge=0, le=600)
+    drain_s: float = Field(12.0, ge=0, le=15)
     # Share of calls without a sampled traceparent that get a span.
     trace_ratio: float = Field(0.001, ge=0, le=1)
 
@@ -85,6 +86,10 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
         """The inference servers in the form in which announcements are compared with them."""
         return tuple(normal_url(url) for url in self.triton_urls)
 
+    def private_key(self) -> bytes:
+        """The replica's key, 32 bytes."""
+        return bytes.fromhex(self.replica_key.get_secret_value().removeprefix("0x"))
+
     def certificates(self) -> tuple[Certificate, ...]:
         """The replica's certificates, one a chain."""
         return tuple(
@@ -99,6 +104,13 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
             )
             for entry in json.loads(self.replica_certificates)
         )
+
+    @field_validator("replica_key")
+    @classmethod
+    def _key_is_a_key(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", value.get_secret_value()):
+            raise ValueError("not a private key of 32 bytes in hex")
+        return value
 
     @model_validator(mode="after")
     def _certificates_are_readable(self) -> Self:

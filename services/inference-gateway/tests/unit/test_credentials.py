@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from licet_gateway.dataplane.credentials import INVALID, MISSING, read_credential
+from licet_gateway.dataplane.credentials import read_credential
+from licet_gateway.dataplane.refusals import CREDENTIAL_INVALID as INVALID
+from licet_gateway.dataplane.refusals import CREDENTIAL_MISSING as MISSING
 from licet_gateway.domain import Credential
 
 KEYS = [

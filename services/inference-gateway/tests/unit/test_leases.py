@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from licet_gateway.dataplane.clock import MS, SECOND
 from licet_gateway.dataplane.lease import Lease
-from licet_gateway.dataplane.leases import ASK_WAIT_NS, UNAVAILABLE, LeaseBook
+from licet_gateway.dataplane.leases import ASK_WAIT_NS, LeaseBook
 from licet_gateway.dataplane.pool import Ask
+from licet_gateway.dataplane.refusals import LICENSING_SILENT
 from licet_gateway.domain import CallRecord, Credential, LeaseTerms, Limits, Outcome, Refusal
 
 CALLER = Credential(api_key_hash=bytes(32))
@@ -295,7 +296,7 @@ def test_who_waits_too_long_is_told_that_licensing_is_away(desk: Desk, book: Lea
     caller = wait(book)
     desk.now += ASK_WAIT_NS
     book.sweep()
-    assert caller.refusal == UNAVAILABLE
+    assert caller.refusal == LICENSING_SILENT
     assert wait(book).refusal is None
     assert len(desk.asks) == 2
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from licet_gateway.dataplane.refusals import UNLOADED
 from licet_gateway.dataplane.replies import CLOSE
-from licet_gateway.domain import Refusal, request_id
+from licet_gateway.domain import request_id
 
 if TYPE_CHECKING:
     from licet_gateway.dataplane.client import ClientConnection
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 # An error of Triton is a line of text; what is longer is cut off.
 ERROR_MAX: Final = 64 * 1024
 _UNKNOWN_MODEL: Final = b'{"error":"Request for unknown model'
-UNLOADED: Final = Refusal(
-    "model_not_ready", "the inference server has unloaded the model", "try again shortly", retry_after_ms=1000
-)
 
 
 class Answer:

@@ -15,9 +15,19 @@ from typing import TYPE_CHECKING, Final
 from licet_gateway.dataplane import metering
 from licet_gateway.dataplane.answer import Answer
 from licet_gateway.dataplane.clock import now_ns
+from licet_gateway.dataplane.gathering import Gathered
 from licet_gateway.dataplane.lease import Lease
-from licet_gateway.dataplane.replies import CONTINUE
+from licet_gateway.dataplane.refusals import (
+    LEASE_DIED,
+    LOG_FULL,
+    NOT_READY,
+    RULE_DIFFERS,
+    UPSTREAM_FULL,
+    body_too_large,
+)
+from licet_gateway.dataplane.replies import CONTINUE, render_fields
 from licet_gateway.domain import CallRecord, Credential, MeteringRule, Outcome, Refusal, request_id
+from licet_gateway.telemetry import end_refused_span, end_span, traceparent_of
 
 if TYPE_CHECKING:
     from licet_gateway.dataplane.client import ClientConnection
@@ -26,25 +36,9 @@ if TYPE_CHECKING:
     from licet_gateway.dataplane.upstream import UpstreamConnection, UpstreamPool
     from licet_gateway.dataplane.versions import PinnedVersion
 
-HOLD_MAX: Final = 64 * 1024
 # A lease that died, or whose version went, between two steps of one call is replaced so often; then the call fails.
 RESTARTS_MAX: Final = 2
 _REQUEST_RULE: Final = MeteringRule("request", None)
-
-NOT_READY: Final = Refusal(
-    "model_not_ready",
-    "the model is not loaded on any inference server",
-    "try again shortly",
-    retry_after_ms=1000,
-)
-POLICY: Final = Refusal(
-    "policy_denied",
-    "the plan's metering rule is not the one of the model's manifest",
-    "tell the publisher: this plan cannot be served",
-)
-LEASE_DIED: Final = Refusal(
-    "licensing_unavailable", "the lease ran out before the call began", "try again", retry_after_ms=1000
-)
 
 
 class Stage(enum.Enum):
@@ -66,20 +60,20 @@ class Call:
         "_client_gone",
         "_connection",
         "_credential",
+        "_gathered",
         "_head",
         "_held_units",
         "_lease",
-        "_parts",
         "_plane",
         "_pool",
         "_request_hash",
         "_request_whole",
         "_restarts",
         "_rule",
-        "_scan_at",
         "_sequence",
         "_size",
         "_slug",
+        "_span",
         "_started_ns",
         "_version",
         "client",
@@ -101,9 +95,8 @@ class Call:
         self._slug = slug
         self._credential = credential
         self.stage = Stage.GATHERING
-        self._parts: list[bytes] = []
+        self._gathered = Gathered(head.fields)
         self._size = 0
-        self._scan_at = HOLD_MAX
         self._request_whole = False
         self._client_gone = False
         self._restarts = 0
@@ -114,6 +107,7 @@ class Call:
         newest = plane.versions.newest(slug)
         # An unknown model still gets licensing's answer first; the rule then does not matter.
         self._rule = _REQUEST_RULE if newest is None else newest.rule
+        self._span = plane.tracer.start(head.fields, slug)
         self.deadline_ns = now_ns() + plane.call_timeout_ns
         if head.expects_continue:
             client.write(CONTINUE)
@@ -132,10 +126,10 @@ class Call:
         elif self.stage is Stage.RUNNING:
             self._forward(data)
         elif self.stage is not Stage.DONE:
-            self._parts.append(data)
+            enough = self._gathered.add(data)
             if self.stage is not Stage.GATHERING:
                 self.client.pause_reading()
-            elif self._size >= self._scan_at:
+            elif enough:
                 self._count()
 
     def on_end(self) -> None:
@@ -176,9 +170,7 @@ class Call:
             self._connection.resume_reading()
 
     def _too_large(self) -> None:
-        limit = self._plane.max_body_bytes
-        message = f"the request body is longer than {limit} bytes"
-        refusal = Refusal("request_too_large", message, "send smaller batches")
+        refusal = body_too_large(self._plane.max_body_bytes)
         if self.stage is Stage.RUNNING:
             self._connection.abort()
             self._finish(Outcome.ABORTED, 0)
@@ -194,14 +186,12 @@ class Call:
 
     def _count(self) -> None:
         try:
-            units = self._units()
+            units = self._gathered.units(self._rule, whole=self._request_whole)
         except metering.NotMetered as error:
             self.stage = Stage.DONE
             self.client.fail(400, str(error))
             return
         if units is None:
-            # Looked at again when twice as much is there, so that scanning stays linear.
-            self._scan_at = self._size * 2
             return
         self._held_units = units
         self.stage = Stage.LEASING
@@ -213,25 +203,11 @@ class Call:
         elif not self._request_whole:
             self.client.pause_reading()
 
-    def _units(self) -> int | None:
-        name = self._rule.rows_of
-        if name is None:
-            return 1
-        body = b"".join(self._parts)
-        self._parts = [body]
-        header = self._head.fields.get(b"inference-header-content-length")
-        if header is None:
-            return metering.rows_of_json(body, name, complete=self._request_whole)
-        size = int(header)
-        if size > metering.METER_MAX or (self._request_whole and size > len(body)):
-            raise metering.NotMetered(
-                "Inference-Header-Content-Length is longer than the body or this gateway's bound"
-            )
-        return metering.rows_of_header(body[:size], name) if size <= len(body) else None
-
     def refused(self, refusal: Refusal) -> None:
         """The lease book's answer to a call that waited, or licensing's."""
         self.stage = Stage.DONE
+        if self._span is not None:
+            end_refused_span(self._span, refusal.code)
         self.client.refuse(refusal)
 
     def leased(self, lease: Lease) -> None:
@@ -245,10 +221,10 @@ class Call:
             lease.retired = True
             self._give_up_or_restart(NOT_READY)
         elif version.rule.text != terms.metering_rule:
-            self._give_up(POLICY)
+            self._give_up(RULE_DIFFERS)
         elif version.rule != self._rule:
             self._rule = version.rule
-            self._give_up_or_restart(POLICY)
+            self._give_up_or_restart(RULE_DIFFERS)
         else:
             self._version = version
             self._connect()
@@ -284,7 +260,7 @@ class Call:
         self.stage = Stage.CONNECTING
         self._pool = self._plane.pick_pool(self._version)
         if not self._pool.acquire(self):
-            self._give_up(Refusal("overloaded", "the inference server's queue is full", "try again", 1000))
+            self._give_up(UPSTREAM_FULL)
 
     def _leave_pool(self) -> None:
         if self._pool is not None:
@@ -312,11 +288,10 @@ class Call:
             outcome = Outcome.CLIENT_GONE if self._client_gone else Outcome.ABORTED
             self._finish(outcome, 0)
             if not self._client_gone:
-                self.client.refuse(LEASE_DIED if written else self._plane.disk_refusal())
+                self.client.refuse(LEASE_DIED if written else LOG_FULL)
             return
         self.stage = Stage.RUNNING
-        body = b"".join(self._parts)
-        self._parts = []
+        body = self._gathered.take()
         self._request_hash = hashlib.sha256(request_id(self._lease.terms.lease_id, self._sequence).encode())
         self._answer = Answer(self.client, self._lease, self._sequence, self._held_units)
         if self._request_whole and not self._head.chunked:
@@ -335,10 +310,13 @@ class Call:
         framing = (
             b"Transfer-Encoding: chunked" if head.chunked else b"Content-Length: %d" % head.content_length
         )
+        fields = self.client.forwarded_fields
+        if self._span is not None:
+            fields = render_fields({**head.fields, b"traceparent": traceparent_of(self._span)})
         return b"POST %s/infer HTTP/1.1\r\nHost: %s\r\n%s%s\r\n\r\n" % (
             self._version.path,
             self._connection.pool.authority,
-            self.client.forwarded_fields,
+            fields,
             framing,
         )
 
@@ -439,4 +417,6 @@ class Call:
             else hashlib.sha256(name).digest(),
             response_commitment=answer.commitment() if answer is not None else hashlib.sha256(name).digest(),
         )
+        if self._span is not None:
+            end_span(self._span, self._lease.terms, record)
         self._plane.record(self, self._lease, self._held_units, record)

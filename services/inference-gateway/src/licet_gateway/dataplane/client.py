@@ -28,13 +28,6 @@ LINGER_MAX: Final = 1024 * 1024
 DISCARD_MAX: Final = 64 * 1024
 WRITE_HIGH_WATER: Final = 256 * 1024
 
-_FORWARDED: Final = (
-    (b"content-type", b"Content-Type: %s\r\n"),
-    (b"inference-header-content-length", b"Inference-Header-Content-Length: %s\r\n"),
-    (b"traceparent", b"traceparent: %s\r\n"),
-    (b"tracestate", b"tracestate: %s\r\n"),
-)
-
 
 class ClientConnection(asyncio.Protocol):
     """Owns the socket. A call lives until its record is written, which can be after the client is gone."""
@@ -171,8 +164,7 @@ class ClientConnection(asyncio.Protocol):
     def forwarded_fields(self) -> bytes:
         """The only client headers that Triton sees, rendered anew."""
         if self._fields_head is not self._head:
-            fields = self._head.fields
-            self._fields = b"".join(line % fields[name] for name, line in _FORWARDED if name in fields)
+            self._fields = replies.render_fields(self._head.fields)
             self._fields_head = self._head
         return self._fields
 
@@ -241,8 +233,8 @@ class ClientConnection(asyncio.Protocol):
         elif not self._request_whole and not self._paused and now - self._read_ns > BODY_TIMEOUT_NS:
             self._reject(HttpError(408, "the request body stopped coming"))
 
-    def drain(self) -> None:
-        """The gateway leaves: an idle connection is closed, a busy one after its answer."""
+    def close_if_idle(self) -> None:
+        """The gateway leaves; a busy connection is closed after its answer."""
         if self._answered and self._reader.idle:
             self._closing = True
             self._transport.close()

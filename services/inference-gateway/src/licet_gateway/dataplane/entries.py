@@ -1,7 +1,7 @@
 """The bytes of the log: batches of entries, each batch behind its length and checksum.
 
 A batch is one write(2). `<u32 length><u32 crc32>` then entries; an entry starts with its kind:
-LEASE  u32 ref · u64 last sequence · u32 n · n bytes of JSON      what later entries repeat, once a lease and segment
+LEASE  u32 ref · u64 last sequence, logged · u32 n · n bytes of JSON   what records repeat, once a lease and segment
 OPEN   u32 ref · u64 sequence · u64 started                       before the first byte of the call reaches Triton
 CLOSE  u32 ref · u64 sequence · u8 outcome · u8 last · u64 units, started, ended, bytes in, bytes out · 2 of 32 bytes
 Times are Unix nanoseconds. Integers are little-endian.
@@ -20,7 +20,7 @@ from typing import Final
 from licet_gateway.domain import CallRecord, LeaseTerms, Limits, Outcome
 
 _BATCH: Final = struct.Struct("<II")
-_LEASE: Final = struct.Struct("<BIQI")
+_LEASE: Final = struct.Struct("<BIQQI")
 _OPEN: Final = struct.Struct("<BIQQ")
 _CLOSE: Final = struct.Struct("<BIQBBQQQQQ32s32s")
 _KIND_LEASE: Final = 1
@@ -40,6 +40,7 @@ class LeaseEntry:
     ref: int
     last_sequence: int
     terms: LeaseTerms
+    logged_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ class CloseEntry:
 Entry = LeaseEntry | OpenEntry | CloseEntry
 
 
-def lease_entry(ref: int, last_sequence: int, terms: LeaseTerms) -> bytes:
+def lease_entry(ref: int, last_sequence: int, terms: LeaseTerms, logged_ns: int) -> bytes:
     text = json.dumps(dataclasses.asdict(terms)).encode()
-    return _LEASE.pack(_KIND_LEASE, ref, last_sequence, len(text)) + text
+    return _LEASE.pack(_KIND_LEASE, ref, last_sequence, logged_ns, len(text)) + text
 
 
 def open_entry(ref: int, sequence: int, started_ns: int) -> bytes:
@@ -109,9 +110,9 @@ def read_entries(body: bytes) -> Iterator[Entry]:
         while at < len(body):
             match body[at]:
                 case 1:
-                    _, ref, last_sequence, size = _LEASE.unpack_from(body, at)
+                    _, ref, last_sequence, logged, size = _LEASE.unpack_from(body, at)
                     at += _LEASE.size
-                    yield LeaseEntry(ref, last_sequence, _terms(body[at : at + size]))
+                    yield LeaseEntry(ref, last_sequence, _terms(body[at : at + size]), logged)
                     at += size
                 case 2:
                     _, ref, sequence, started = _OPEN.unpack_from(body, at)

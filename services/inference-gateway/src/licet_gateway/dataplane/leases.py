@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from licet_gateway.dataplane.clock import SECOND, now_ns
 from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.pool import Ask, Pool, Waiter, Waiting
+from licet_gateway.dataplane.refusals import LICENSING_SILENT, TOO_MANY_WAITING, revoked
 from licet_gateway.dataplane.revocations import MinimumGenerations
 from licet_gateway.domain import CallRecord, Credential, LeaseTerms, Outcome, Refusal
 
@@ -23,16 +24,6 @@ WAITING_MAX: Final = 4096
 POOLS_MAX: Final = 100_000
 # Replies older than a known revocation that are taken for lateness before the call is refused.
 STALE_REPLIES_MAX: Final = 3
-
-UNAVAILABLE: Final = Refusal(
-    "licensing_unavailable",
-    "licensing did not answer in time",
-    "try again; nothing was charged",
-    retry_after_ms=1000,
-)
-OVERLOADED: Final = Refusal(
-    "overloaded", "the gateway has too many waiting calls", "try again shortly", retry_after_ms=1000
-)
 
 
 class Licensing(Protocol):
@@ -84,7 +75,7 @@ class LeaseBook:
         pool = self._pools.get((credential, slug))
         if pool is None:
             if len(self._pools) >= POOLS_MAX:
-                return OVERLOADED
+                return TOO_MANY_WAITING
             pool = self._pools[credential, slug] = Pool(credential, slug, now)
         taken = None if pool.waiting else pool.take(units, now)
         if taken is None:
@@ -182,7 +173,7 @@ class LeaseBook:
             # An ask that outlived all who waited may still be answered; the next call asks anew.
             if pool.ask is not None and now - pool.ask.asked_ns >= ASK_WAIT_NS:
                 pool.ask = None
-            self._refuse_waiting(pool, lambda w: UNAVAILABLE if now >= w.until_ns else None)
+            self._refuse_waiting(pool, lambda w: LICENSING_SILENT if now >= w.until_ns else None)
             if pool.unused(now):
                 del self._pools[key]
 
@@ -197,7 +188,7 @@ class LeaseBook:
         if refusal is not None:
             return refusal
         if self._closing or self._waiting >= WAITING_MAX:
-            return OVERLOADED
+            return TOO_MANY_WAITING
         pool.waiting.append(waiting)
         self._waiting += 1
         if pool.ask is None:
@@ -279,7 +270,7 @@ class LeaseBook:
         if pool.stale_replies < STALE_REPLIES_MAX:
             self._ask_for_waiting(pool, now)
             return
-        refusal = Refusal(code, "the right was revoked", "renew or buy a license for this model")
+        refusal = revoked(code)
         self._refuse_waiting(pool, lambda _: refusal)
 
     def _ask_for_waiting(self, pool: Pool, now: int) -> None:

@@ -7,6 +7,7 @@ memory, in order, until they are written; as nothing new is admitted meanwhile, 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -54,7 +55,7 @@ class Log:
         return not self._failed and self._older_bytes + self._size < self._max_bytes
 
     def add_lease(self, lease: Lease) -> None:
-        self._pending.append(entries.lease_entry(lease.ref, lease.sequence, lease.terms))
+        self._pending.append(entries.lease_entry(lease.ref, lease.sequence, lease.terms, time.time_ns()))
 
     def add_open(self, lease: Lease, sequence: int, started_ns: int) -> None:
         self._pending.append(entries.open_entry(lease.ref, sequence, started_ns))
@@ -112,7 +113,7 @@ class Log:
         self._older_bytes += self._size
         self._size = 0
         for lease in self._live():
-            self._pending.append(entries.lease_entry(lease.ref, lease.sequence, lease.terms))
+            self._pending.append(entries.lease_entry(lease.ref, lease.sequence, lease.terms, time.time_ns()))
             self._pending += [entries.open_entry(lease.ref, s, at) for s, at in lease.running.items()]
         self.flush()
 

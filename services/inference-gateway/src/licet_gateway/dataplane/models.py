@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from licet_gateway.dataplane import replies
-from licet_gateway.domain import Refusal
+from licet_gateway.dataplane.refusals import UNKNOWN, UNREACHABLE
 
 if TYPE_CHECKING:
     from licet_gateway.dataplane.client import ClientConnection
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 
 CACHED_MAX: Final = 1024
 METADATA_MAX: Final = 256 * 1024
-UNKNOWN: Final = Refusal(
-    "model_unknown", "no such model is served here", "check the name: owner.model, as in the catalogue"
-)
-UNREACHABLE: Final = Refusal(
-    "model_not_ready", "the inference server does not answer", "try again shortly", retry_after_ms=1000
-)
 
 
 class ModelRoutes:

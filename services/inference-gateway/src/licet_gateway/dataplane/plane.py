@@ -17,30 +17,29 @@ from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.leases import LeaseBook, Licensing
 from licet_gateway.dataplane.log import Log
 from licet_gateway.dataplane.models import ModelRoutes
+from licet_gateway.dataplane.refusals import LOG_FULL, NOT_CAUGHT_UP, body_too_large
 from licet_gateway.dataplane.routes import Action, Route
 from licet_gateway.dataplane.upstream import UpstreamPool
 from licet_gateway.dataplane.versions import PinnedVersion, VersionRegistry
 from licet_gateway.domain import CallRecord, Credential, Refusal
 from licet_gateway.settings import DataPlaneLimits
+from licet_gateway.telemetry import CallTracer
 
 # Fine enough for waits of seconds, coarse enough to cost nothing.
 SWEEP_S: Final = 0.1
-NOT_CAUGHT_UP: Final = Refusal(
-    "licensing_unavailable",
-    "the gateway is still reading which rights were revoked",
-    "try again shortly",
-    retry_after_ms=1000,
-)
-LOG_FULL: Final = Refusal(
-    "overloaded", "the gateway cannot write down more usage now", "try again shortly", retry_after_ms=1000
-)
 
 
 class DataPlane:
     """Everything of a worker that lives on its loop. It admits calls once `caught_up` is set."""
 
     def __init__(
-        self, folder: Path, licensing: Licensing, tritons: tuple[str, ...], limits: DataPlaneLimits
+        self,
+        folder: Path,
+        licensing: Licensing,
+        tritons: tuple[str, ...],
+        limits: DataPlaneLimits,
+        *,
+        tracer: CallTracer,
     ) -> None:
         self._limits = limits
         self.call_timeout_ns = int(limits.call_timeout_s * SECOND)
@@ -51,6 +50,7 @@ class DataPlane:
         self.versions = VersionRegistry(tritons)
         self.connections: set[ClientConnection] = set()
         self.draining = False
+        self.tracer = tracer
         # Set when every revocation that could touch a lease is known.
         self.caught_up = False
         self._models = ModelRoutes(self)
@@ -79,11 +79,7 @@ class DataPlane:
         if not self.log.admits:
             return LOG_FULL
         if content_length > self.max_body_bytes:
-            return Refusal(
-                "request_too_large",
-                f"the request body is longer than {self.max_body_bytes} bytes",
-                "send smaller batches",
-            )
+            return body_too_large(self.max_body_bytes)
         return None
 
     def new_call(
@@ -108,9 +104,6 @@ class DataPlane:
         if len(version.tritons) == 1:
             return self._pools[version.tritons[0]]
         return min((self._pools[url] for url in version.tritons), key=lambda pool: pool.load)
-
-    def disk_refusal(self) -> Refusal:
-        return LOG_FULL
 
     def _live_leases(self) -> Iterable[Lease]:
         return self.book.live_leases()
@@ -201,11 +194,10 @@ class DataPlane:
             now, ready=self.ready, connections=len(self.connections), running=len(self._running)
         )
 
-    def start_draining(self) -> None:
-        """New answers end their connections; idle connections end now; leases go back when their calls are done."""
-        self.draining = True
+    def close_idle_connections(self) -> None:
+        """The worker leaves: who waits for nothing is let go."""
         for client in list(self.connections):
-            client.drain()
+            client.close_if_idle()
 
     def close(self) -> None:
         """Everything is over: leases go back and the log is complete."""

@@ -1,9 +1,10 @@
-"""What the gateway says itself: refusals, and errors in Triton's shape."""
+"""What the gateway says itself: refusals and errors to clients, and its own head lines to Triton."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -11,6 +12,19 @@ from licet_gateway.domain import Refusal
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE: Final = b"Connection: close\r\n"
+
+
+_FORWARDED: Final = (
+    (b"content-type", b"Content-Type: %s\r\n"),
+    (b"inference-header-content-length", b"Inference-Header-Content-Length: %s\r\n"),
+    (b"traceparent", b"traceparent: %s\r\n"),
+    (b"tracestate", b"tracestate: %s\r\n"),
+)
+
+
+def render_fields(fields: Mapping[bytes, bytes]) -> bytes:
+    """The header lines that Triton gets of a client's."""
+    return b"".join(line % fields[name] for name, line in _FORWARDED if name in fields)
 
 
 def render_refusal(refusal: Refusal, *, request_id: str = "", close: bool = False) -> bytes:

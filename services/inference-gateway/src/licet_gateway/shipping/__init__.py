@@ -1,0 +1,1 @@
+"""From the workers' logs to Kafka: reading, recovering, receipts, and what is shipped already."""

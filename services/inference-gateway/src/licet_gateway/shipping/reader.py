@@ -1,0 +1,188 @@
+"""Reads a worker's log as it grows, and what a dead worker left open.
+
+The reader's place is kept in a small file beside the log, moved only after Kafka has acknowledged everything before it.
+What is sent twice after a crash is harmless: the request id is the event id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from licet_gateway.dataplane import entries
+from licet_gateway.dataplane.entries import CloseEntry, Entry, LeaseEntry, OpenEntry
+from licet_gateway.dataplane.log import segment_numbers, segment_path
+from licet_gateway.domain import CallRecord, LeaseTerms, Outcome
+
+# Bytes of log that make one batch of records at most (about 150 bytes a call).
+READ_MAX: Final = 128 * 1024
+_PLACE: Final = "shipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A record with the lease that it belongs to."""
+
+    terms: LeaseTerms
+    record: CallRecord
+
+
+@dataclass(slots=True)
+class _Track:
+    """What is known of one lease."""
+
+    terms: LeaseTerms
+    last_sequence: int
+    # The latest time that an entry of the lease names; what is recovered is dated by it.
+    latest_ns: int
+    running: dict[int, int] = field(default_factory=dict)
+
+
+class LogReader:
+    """One worker's log. `read` gives finished records in log order; `confirm` says that they are shipped."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._tracks: dict[int, _Track] = {}
+        self._segment, self._skip = _saved_place(folder)
+        self._offset = 0
+        self._confirmed: tuple[int, int] | None = None
+
+    @property
+    def unshipped_bytes(self) -> int:
+        """Log that Kafka has not acknowledged."""
+        numbers = [number for number in segment_numbers(self.folder) if number >= self._segment]
+        return sum(segment_path(self.folder, number).stat().st_size for number in numbers) - self._offset
+
+    def read(self) -> list[Finished]:
+        """The next finished records; empty where the log has no more for now."""
+        found: list[Finished] = []
+        while not found:
+            # Looked for before reading: a segment is complete once the next one exists.
+            numbers = segment_numbers(self.folder)
+            data = self._read_on()
+            if data:
+                found = self._follow(data)
+                continue
+            later = [number for number in numbers if number > self._segment]
+            if not later:
+                break
+            self._segment, self._offset, self._skip = later[0], 0, 0
+        return found
+
+    def recover(self) -> list[Finished]:
+        """What the dead worker owed: calls without an end cost nothing, and every lease ends."""
+        found = []
+        for track in self._tracks.values():
+            for sequence, started in sorted(track.running.items()):
+                record = CallRecord(sequence, 0, Outcome.ABORTED, False, started, track.latest_ns)
+                found.append(Finished(track.terms, record))
+            track.running.clear()
+            at = track.latest_ns
+            marker = CallRecord(track.last_sequence + 1, 0, Outcome.ABORTED, True, at, at)
+            found.append(Finished(track.terms, marker))
+        return found
+
+    def confirm(self) -> None:
+        """Everything read so far is in Kafka: keeps the place, and deletes what lies before it."""
+        place = (self._segment, self._offset)
+        if place == self._confirmed:
+            return
+        self._confirmed = place
+        temporary = self.folder / f"{_PLACE}.new"
+        temporary.write_text(json.dumps({"segment": self._segment, "offset": self._offset}))
+        temporary.replace(self.folder / _PLACE)
+        for number in segment_numbers(self.folder):
+            if number < self._segment:
+                segment_path(self.folder, number).unlink()
+
+    def remove(self) -> None:
+        """The log of a dead worker, all shipped, is of no more use."""
+        shutil.rmtree(self.folder)
+
+    def _read_on(self) -> bytes:
+        """Whole batches from the current place, at least one if there is one; moves the place behind them."""
+        try:
+            fd = os.open(segment_path(self.folder, self._segment), os.O_RDONLY)
+        except FileNotFoundError:
+            return b""
+        try:
+            data = os.pread(fd, READ_MAX, self._offset)
+            end = _whole_batches(data)
+            if not end and len(data) == READ_MAX:
+                data = os.pread(fd, entries.BATCH_MAX, self._offset)
+                end = _whole_batches(data)
+        finally:
+            os.close(fd)
+        self._offset += end
+        return data[:end]
+
+    def _follow(self, data: bytes) -> list[Finished]:
+        found: list[Finished] = []
+        at = 0
+        start = self._offset - len(data)
+        while (batch := entries.next_batch(data, at)) is not None:
+            body, behind = batch
+            # What was shipped before a restart is read once more for the leases that it names.
+            shipped = start + behind <= self._skip
+            finished = self._apply(entries.read_entries(body))
+            if not shipped:
+                found += finished
+            at = behind
+        return found
+
+    def _apply(self, batch: Iterable[Entry]) -> list[Finished]:
+        found = []
+        for entry in batch:
+            match entry:
+                case LeaseEntry(ref, last_sequence, terms, logged_ns):
+                    # A new segment repeats the leases that live on.
+                    if ref not in self._tracks:
+                        self._tracks[ref] = _Track(terms, last_sequence, logged_ns)
+                case OpenEntry(ref, sequence, started_ns):
+                    track = self._track(ref)
+                    track.running[sequence] = started_ns
+                    track.last_sequence = max(track.last_sequence, sequence)
+                    track.latest_ns = max(track.latest_ns, started_ns)
+                case CloseEntry(ref, record):
+                    found.append(Finished(self._track(ref).terms, record))
+                    self._close(ref, record)
+        return found
+
+    def _track(self, ref: int) -> _Track:
+        try:
+            return self._tracks[ref]
+        except KeyError:
+            raise entries.LogCorrupt(
+                f"{self.folder}: lease {ref} is used before it is named, or after its end"
+            ) from None
+
+    def _close(self, ref: int, record: CallRecord) -> None:
+        track = self._tracks[ref]
+        track.running.pop(record.sequence, None)
+        track.last_sequence = max(track.last_sequence, record.sequence)
+        track.latest_ns = max(track.latest_ns, record.ended_ns)
+        if record.last:
+            del self._tracks[ref]
+
+
+def _whole_batches(data: bytes) -> int:
+    """Length of the whole batches at the beginning of `data`."""
+    at = 0
+    while (batch := entries.next_batch(data, at)) is not None:
+        at = batch[1]
+    return at
+
+
+def _saved_place(folder: Path) -> tuple[int, int]:
+    """Segment, and the offset in it up to which everything is shipped."""
+    try:
+        saved = json.loads((folder / _PLACE).read_text())
+    except FileNotFoundError:
+        return 1, 0
+    return int(saved["segment"]), int(saved["offset"])

@@ -1,0 +1,185 @@
+"""A scripted LeaseService: the fault injector in licensing's place. It speaks the real protocol on a real socket.
+
+It lends, denies, holds its answers back and breaks streams as told; the real service is tested with the gateway in e2e.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc
+import grpc.aio
+from licet_schemas.licet.licensing.v1 import licensing_pb2 as pb
+
+TOKEN = "test-worker-token-0123456789"  # noqa: S105 - of this double only
+
+
+@dataclass(slots=True)
+class Right:
+    """What one caller may do with one model; tests change it while the gateway runs."""
+
+    slug: str
+    version_digest: str
+    metering_rule: str = "request"
+    free: int = 1_000_000
+    # No lease is larger, unless the call that waits needs more.
+    lease_units: int = 1_000
+    ttl_ms: int = 10_000
+    generation: int = 1
+    grant_id: str = "31337:0x00000000000000000000000000000000000000aa:1:0"
+    requires: tuple[tuple[str, int], ...] = ()
+    requests_per_s: int = 0
+    concurrency: int = 0
+    denial: pb.Denial | None = None
+
+
+@dataclass(slots=True)
+class Lent:
+    """A lease as this double knows it."""
+
+    right: Right
+    units: int
+    ordinal: int
+    terms: pb.Grant
+
+
+@dataclass
+class ScriptedLicensing:
+    """The whole state is public: tests read and change it."""
+
+    rights: dict[tuple[bytes | str, str], Right] = field(default_factory=dict)
+    leases: dict[str, Lent] = field(default_factory=dict)
+    requests: list[pb.SessionRequest] = field(default_factory=list)
+    returns: list[pb.ReturnRequest] = field(default_factory=list)
+    # Clear to hold every answer back.
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
+    _answers: dict[str, pb.SessionReply] = field(default_factory=dict)
+
+    def allow(self, credential: bytes | str, right: Right) -> Right:
+        """Gives a caller (key hash or session) a right."""
+        self.rights[credential, right.slug] = right
+        return right
+
+    @property
+    def asks(self) -> list[pb.LeaseRequest]:
+        """Lease requests so far, repeats included."""
+        return [request.lease for request in self.requests if request.HasField("lease")]
+
+    async def session(
+        self,
+        request_iterator: AsyncIterator[pb.SessionRequest],
+        context: grpc.aio.ServicerContext[pb.SessionRequest, pb.SessionReply],
+    ) -> AsyncIterator[pb.SessionReply]:
+        if ("authorization", f"Bearer {TOKEN}") not in (context.invocation_metadata() or ()):
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "wrong worker token")
+        async for request in request_iterator:
+            self.requests.append(request)
+            # Decided when it was asked, told when the test allows: so a reply can be overtaken.
+            reply = self._reply(request)
+            await self.answering.wait()
+            yield reply
+
+    def _reply(self, request: pb.SessionRequest) -> pb.SessionReply:
+        match request.WhichOneof("request"):
+            case "lease":
+                name, answer = request.lease.request_id, self._lend
+            case "renew":
+                name, answer = request.renew.request_id, self._renew
+            case _:
+                returned = getattr(request, "return")
+                self.returns.append(returned)
+                reply = pb.SessionReply(request_id=returned.request_id)
+                getattr(reply, "return").SetInParent()
+                return reply
+        if name not in self._answers:
+            self._answers[name] = pb.SessionReply(request_id=name, lease=answer(request))
+        return self._answers[name]
+
+    def _lend(self, request: pb.SessionRequest) -> pb.LeaseReply:
+        lease = request.lease
+        credential = lease.credential.api_key_hash or lease.credential.session
+        right = self.rights.get((credential, lease.slug))
+        if right is None:
+            return _denial("license_missing", "no license for this model", decision_id="decision-none")
+        if right.denial is not None:
+            return pb.LeaseReply(denial=right.denial)
+        units = min(lease.units_wanted, max(right.lease_units, lease.min_units), right.free)
+        if units < max(lease.min_units, 1):
+            return _denial("quota_exhausted", "no units are left", decision_id="decision-quota")
+        right.free -= units
+        lease_id = uuid.uuid4().hex
+        terms = self._grant(right, lease_id, units, ordinal=len(self.leases) + 1)
+        self.leases[lease_id] = Lent(right, units, len(self.leases) + 1, terms)
+        return pb.LeaseReply(grant=terms)
+
+    def _renew(self, request: pb.SessionRequest) -> pb.LeaseReply:
+        lent = self.leases[request.renew.lease_id]
+        right = lent.right
+        if right.denial is not None:
+            return pb.LeaseReply(denial=right.denial)
+        units = min(request.renew.units_wanted, right.lease_units, right.free)
+        if not units:
+            return _denial("quota_exhausted", "no units are left", decision_id="decision-quota")
+        right.free -= units
+        lent.units += units
+        terms = self._grant(right, request.renew.lease_id, lent.units, ordinal=lent.ordinal)
+        return pb.LeaseReply(grant=terms)
+
+    def _grant(self, right: Right, lease_id: str, units: int, *, ordinal: int) -> pb.Grant:
+        return pb.Grant(
+            lease_id=lease_id,
+            grant_id=right.grant_id,
+            generation=right.generation,
+            account_id="account-1",
+            account_lease=ordinal,
+            source=pb.GRANT_SOURCE_LICENSE,
+            plan_id="7",
+            asset_id="0x" + "ab" * 32,
+            version_digest=right.version_digest,
+            units=units,
+            max_amount="0",
+            ttl_ms=right.ttl_ms,
+            price_book_version="31337:0x00000000000000000000000000000000000000bb:7",
+            metering_rule=right.metering_rule,
+            limits=pb.Limits(requests_per_s=right.requests_per_s, concurrency=right.concurrency),
+            decision_id="decision-1",
+            requires=[pb.RequiredGrant(grant_id=g, generation=n) for g, n in right.requires],
+            slug=right.slug,
+            units_remaining=right.free,
+        )
+
+
+def _denial(code: str, message: str, *, decision_id: str) -> pb.LeaseReply:
+    denial = pb.Denial(code=code, message=message, remedy="a remedy", decision_id=decision_id)
+    return pb.LeaseReply(denial=denial)
+
+
+def _handlers(double: ScriptedLicensing) -> grpc.GenericRpcHandler[pb.SessionRequest, pb.SessionReply]:
+    """The one method of the service that gateways use."""
+    method = grpc.stream_stream_rpc_method_handler(
+        double.session,
+        request_deserializer=pb.SessionRequest.FromString,
+        response_serializer=pb.SessionReply.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler("licet.licensing.v1.LeaseService", {"Session": method})
+
+
+@asynccontextmanager
+async def scripted_licensing(port: int = 0) -> AsyncIterator[ScriptedLicensing]:
+    """Serves a double on loopback."""
+    double = ScriptedLicensing()
+    double.answering.set()
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((_handlers(double),))
+    double.port = server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        yield double
+    finally:
+        double.answering.set()
+        await server.stop(None)
