@@ -71,6 +71,6 @@ class Databases:
 
 def _digest(folder: Path) -> str:
     digest = hashlib.sha256(Path(licet_kit.migrations.__file__).read_bytes())
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in {".py", ".sql"}):
         digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:24]
