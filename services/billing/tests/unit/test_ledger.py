@@ -248,9 +248,7 @@ def test_loss_is_shown_and_touches_no_customer(value: int, other: int) -> None:
     assert book.balance(account(AccountKind.RECEIVABLE)) == 0
 
 
-@pytest.mark.parametrize(
-    ("debit", "credit"), [(5, -4), (0, 0), (-3, 2)], ids=["short", "zero", "negative"]
-)
+@pytest.mark.parametrize(("debit", "credit"), [(5, -4), (0, 0), (-3, 2)], ids=["short", "zero", "negative"])
 def test_unbalanced_transaction_cannot_be_made(debit: int, credit: int) -> None:
     legs = ((account(AccountKind.CUSTOMER), debit), (account(AccountKind.ACCRUED), credit))
     with pytest.raises(Unbalanced):
@@ -279,7 +277,9 @@ def test_advance_and_cover_name_their_cause() -> None:
     book.post(first)
     book.post(transaction_of(position(1, ESCROW), Deposited(DEPOSIT, OPERATOR, TOKEN, 10)))
     made: list[Transaction] = book.posted
-    assert [(t.kind, t.cause) for t in made if t.kind in {TransactionKind.ADVANCE, TransactionKind.COVER}] == [
+    assert [
+        (t.kind, t.cause) for t in made if t.kind in {TransactionKind.ADVANCE, TransactionKind.COVER}
+    ] == [
         (TransactionKind.ADVANCE, "charge:lease-1"),
         (TransactionKind.COVER, position(1, ESCROW).id),
     ]

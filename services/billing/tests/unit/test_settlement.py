@@ -108,8 +108,14 @@ leaves = st.builds(
 ).map(lambda leaf: replace(leaf, currency="usd" if int(leaf.deposit_id) % 2 else "eur"))
 
 
-@given(st.lists(leaves, max_size=200, unique_by=lambda leaf: leaf.request_id), st.integers(0, 4000), st.integers(0, 4000))
-def test_composition_takes_each_charge_once_within_caps_and_size(charges: list[Leaf], usd: int, eur: int) -> None:
+@given(
+    st.lists(leaves, max_size=200, unique_by=lambda leaf: leaf.request_id),
+    st.integers(0, 4000),
+    st.integers(0, 4000),
+)
+def test_composition_takes_each_charge_once_within_caps_and_size(
+    charges: list[Leaf], usd: int, eur: int
+) -> None:
     lines = compose(charges, {"usd": usd, "eur": eur})
     taken = [charge.request_id for line in lines for charge in line.charges]
     assert len(taken) == len(set(taken))

@@ -120,3 +120,13 @@ class BatchesLost(PermanentError):
         self.operator = operator
         self.known = known
         self.on_chain = on_chain
+
+
+class NotFound(PermanentError):
+    """There is no such thing, or none that the caller may know of."""
+
+    code = "not_found"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"there is no {what}")
+        self.what = what

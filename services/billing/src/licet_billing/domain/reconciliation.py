@@ -69,6 +69,15 @@ def compare(check: Check, expected: Mapping[str, int], found: Mapping[str, int])
     ]
 
 
+def compare_texts(check: Check, expected: Mapping[str, str], found: Mapping[str, str]) -> list[Difference]:
+    """Differences between two sources whose figures are written out; a subject that one lacks is empty there."""
+    return [
+        Difference(check, subject, expected.get(subject, ""), found.get(subject, ""))
+        for subject in sorted(expected.keys() | found.keys())
+        if expected.get(subject, "") != found.get(subject, "")
+    ]
+
+
 def compare_deposits(
     chain: Mapping[str, DepositFigures], ledger: Mapping[str, DepositFigures]
 ) -> list[Difference]:
@@ -104,6 +113,7 @@ class Reconciliation:
 
     chain_id: int
     block_number: int
+    block_hash: str
     differences: tuple[Difference, ...]
     counts: Mapping[str, int]
 

@@ -97,6 +97,11 @@ class PlanKey:
     contract: str
     plan_id: str
 
+    @property
+    def version(self) -> str:
+        """The price-book version's text."""
+        return f"{self.chain_id}:{self.contract}:{self.plan_id}"
+
     @classmethod
     def parse(cls, price_book_version: str) -> PlanKey:
         """Reads `<chain id>:<plan book>:<plan id>`. Raises RecordInconsistent for anything else."""

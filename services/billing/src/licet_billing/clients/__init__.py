@@ -1,0 +1,1 @@
+"""Outbound adapters: the chain's node, the operator's key, licensing."""

@@ -1,0 +1,186 @@
+"""UsageEscrow as the operator uses it: look at batches, sign and send settlements."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from licet_kit.chains import Chain
+from licet_kit.errors import PermanentError
+from licet_schemas.settlement import Item
+from web3 import AsyncHTTPProvider, AsyncWeb3
+from web3.exceptions import ContractCustomError, ContractLogicError, TransactionNotFound, Web3RPCError
+from web3.logs import DISCARD
+
+from licet_billing.clients.node import NodeUnavailable, answering, contract, hex32
+from licet_billing.clients.signer import SignedTransaction, Signer
+from licet_billing.domain.settlement import Batch, Fees, Inclusion, Sighting
+
+# The estimate holds for the state it was made on; other settlements and exits may come first.
+_GAS_MARGIN_NUMERATOR: Final = 11
+_GAS_MARGIN_DENOMINATOR: Final = 10
+# Covers six full blocks in a row before the base fee outgrows it (EIP-1559: an eighth a block).
+_BASE_FEE_FACTOR: Final = 2
+_ALREADY_KNOWN: Final = ("already known", "already imported", "known transaction")
+
+
+class SettlementRefused(PermanentError):
+    """The contract would revert; the settlement is not sent."""
+
+    code = "settlement_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The arguments of `settle`."""
+
+    number: int
+    root: bytes
+    data_uri: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The chain at one block: what follows from it fits together."""
+
+    block_number: int
+    final_block: int
+    next_nonce: int
+    last_batch: int
+
+
+class EscrowClient:
+    """Settles for the signer's account on one chain."""
+
+    def __init__(self, chain: Chain, w3: AsyncWeb3[AsyncHTTPProvider], signer: Signer) -> None:
+        self.chain = chain
+        self.address = chain.contract("UsageEscrow")
+        self._signer = signer
+        self._w3 = w3
+        self._escrow: Any = contract(w3, "UsageEscrow", self.address)
+        self._errors = {
+            _selector(w3, entry): entry["name"] for entry in self._escrow.abi if entry["type"] == "error"
+        }
+
+    @property
+    def operator(self) -> str:
+        """Lowercase address of the operator."""
+        return self._signer.address
+
+    @property
+    def _operator(self) -> Any:
+        return self._w3.to_checksum_address(self._signer.address)
+
+    async def look(self, final_block: int) -> Look:
+        """Head, nonce and newest batch of the operator, all of one block."""
+        async with answering():
+            head = int(await self._w3.eth.block_number)
+            nonce = await self._w3.eth.get_transaction_count(self._operator, head)
+            last = await self._escrow.functions.lastBatchOf(self._operator).call(block_identifier=head)
+        return Look(head, min(final_block, head), int(nonce), int(last))
+
+    async def sighting(self, batch: Batch, look: Look, now: float) -> Sighting:
+        """What the chain says of a batch at the block of this look."""
+        inclusions = {}
+        for attempt in batch.attempts:
+            inclusion = await self._inclusion(attempt.tx_hash, batch.key.number)
+            if inclusion is not None and inclusion.block_number <= look.block_number:
+                inclusions[attempt.tx_hash] = inclusion
+        async with answering():
+            call = self._escrow.functions.batchRootOf(self._operator, batch.key.number)
+            root = bytes(await call.call(block_identifier=look.block_number))
+        return Sighting(inclusions, hex32(root) if any(root) else "", look.final_block, look.next_nonce, now)
+
+    async def _inclusion(self, tx_hash: str, number: int) -> Inclusion | None:
+        async with answering():
+            try:
+                receipt: Any = await self._w3.eth.get_transaction_receipt(tx_hash)  # type: ignore[arg-type]
+            except TransactionNotFound:
+                return None
+        events = self._escrow.events.BatchSettled().process_receipt(receipt, errors=DISCARD)
+        settled = any(
+            event["address"].lower() == self.address
+            and event["args"]["operator"].lower() == self.operator
+            and event["args"]["batch"] == number
+            for event in events
+        )
+        return Inclusion(
+            int(receipt["blockNumber"]), hex32(receipt["blockHash"]), receipt["status"] == 1, settled
+        )
+
+    async def caps(self, tokens: Collection[str]) -> dict[str, int]:
+        """What the operator may still draw of each token in this window."""
+        left = {}
+        for token in tokens:
+            async with answering():
+                call = self._escrow.functions.settlerCapOf(
+                    self._operator, self._w3.to_checksum_address(token)
+                )
+                cap, drawn = await call.call()
+            left[token] = max(0, int(cap) - int(drawn))
+        return left
+
+    async def market_fees(self) -> Fees:
+        """Fees that get a transaction into one of the next blocks."""
+        async with answering():
+            block = await self._w3.eth.get_block("latest")
+            priority = int(await self._w3.eth.max_priority_fee)
+        return Fees(int(block["baseFeePerGas"]) * _BASE_FEE_FACTOR + priority, priority)
+
+    async def sign(self, settlement: Settlement, nonce: int, fees: Fees) -> SignedTransaction:
+        """Signs a settlement. Raises SettlementRefused, with the contract's reason, where it would revert."""
+        call = self._call(settlement)
+        async with answering():
+            try:
+                gas = int(await call.estimate_gas({"from": self._operator}))
+            except (ContractLogicError, ContractCustomError) as error:
+                raise SettlementRefused(self._reason(error)) from error
+        transaction = {
+            "type": 2,
+            "chainId": self.chain.chain_id,
+            "nonce": nonce,
+            "to": self._escrow.address,
+            "value": 0,
+            "gas": gas * _GAS_MARGIN_NUMERATOR // _GAS_MARGIN_DENOMINATOR,
+            "maxFeePerGas": fees.max_fee,
+            "maxPriorityFeePerGas": fees.priority_fee,
+            "data": call._encode_transaction_data(),
+        }
+        return await self._signer.sign(transaction)
+
+    def _call(self, settlement: Settlement) -> Any:
+        items = [
+            (item.source, item.asset_id, item.window, item.amount, item.payer_root, item.records)
+            for item in settlement.items
+        ]
+        return self._escrow.functions.settle(settlement.number, settlement.root, settlement.data_uri, items)
+
+    def _reason(self, error: ContractLogicError) -> str:
+        data = str(getattr(error, "data", "") or error)
+        return self._errors.get(data[:10], str(error))[:300]
+
+    async def send(self, raw: bytes) -> str:
+        """Hands a signed transaction to the node. Returns "" if it took it, else why nobody knows what became of it."""
+        try:
+            await self._w3.eth.send_raw_transaction(raw)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return f"{type(error).__name__}: {error}"[:300]
+        except Web3RPCError as error:
+            message = str(error)
+            return "" if any(known in message.lower() for known in _ALREADY_KNOWN) else message[:300]
+        return ""
+
+
+def _selector(w3: AsyncWeb3[AsyncHTTPProvider], entry: Any) -> str:
+    signature = f"{entry['name']}({','.join(argument['type'] for argument in entry['inputs'])})"
+    return "0x" + bytes(w3.keccak(text=signature))[:4].hex()
+
+
+__all__: Sequence[str] = ["EscrowClient", "Look", "NodeUnavailable", "Settlement", "SettlementRefused"]

@@ -1,0 +1,239 @@
+"""The figures of the ledger and of the charges that a reconciliation compares."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Final
+
+from licet_kit.ids import new_id
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from licet_billing.db.ledger import GENESIS, batch_hash
+from licet_billing.db.tables import ReconciliationRow
+from licet_billing.domain.ledger import AccountKind
+from licet_billing.domain.reconciliation import Check, DepositFigures, Difference, Reconciliation
+from licet_billing.domain.settlement import BatchKey
+
+# Differences of one check that are listed; one is enough to look, and a thousand help nobody.
+LISTED: Final = 100
+# Posting batches whose hash chain is followed, newest first: months of an ordinary installation.
+CHAIN_LENGTH: Final = 10_000
+
+
+async def balances(session: AsyncSession, chain_id: int, kind: AccountKind) -> dict[tuple[str, str], int]:
+    """Posted balance of each account of a kind, from its entries: (owner, currency) to amount."""
+    rows = await session.execute(
+        text(
+            "SELECT a.owner, a.currency, sum(e.amount * a.normal) AS balance"
+            " FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id"
+            " JOIN ledger_transactions t ON t.id = e.transaction_id AND t.state = 'posted'"
+            " WHERE a.chain_id = :chain_id AND a.kind = :kind GROUP BY a.owner, a.currency"
+        ),
+        {"chain_id": chain_id, "kind": str(kind)},
+    )
+    return {(row.owner, row.currency): int(row.balance) for row in rows}
+
+
+_DEPOSITS = """
+SELECT a.owner,
+       sum(e.amount * a.normal) FILTER (WHERE a.kind = 'customer') AS customer,
+       sum(e.amount * a.normal) FILTER (WHERE a.kind = 'receivable') AS receivable,
+       sum(e.amount * a.normal) FILTER (WHERE a.kind = 'accrued') AS accrued,
+       sum(e.amount * a.normal) FILTER (WHERE a.kind = 'exits') AS exits,
+       (SELECT sum(i.paid) FROM settlement_items i WHERE i.deposit_id = a.owner AND i.chain_id = a.chain_id) AS drawn
+  FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id
+  JOIN ledger_transactions t ON t.id = e.transaction_id AND t.state = 'posted'
+ WHERE a.chain_id = :chain_id AND a.kind IN ('customer', 'receivable', 'accrued', 'exits')
+ GROUP BY a.owner, a.chain_id
+"""
+
+
+async def deposits(session: AsyncSession, chain_id: int) -> dict[str, DepositFigures]:
+    """Each deposit in the chain's terms: what is accrued is still spendable there."""
+    rows = await session.execute(text(_DEPOSITS), {"chain_id": chain_id})
+    return {
+        row.owner: DepositFigures(
+            spendable=int((row.customer or 0) - (row.receivable or 0) + (row.accrued or 0)),
+            drawn=int(row.drawn or 0),
+            exits=int(row.exits or 0),
+        )
+        for row in rows
+    }
+
+
+async def accrued_by_charges(session: AsyncSession, chain_id: int) -> dict[str, int]:
+    """Charges of each deposit that no posted settlement has drawn."""
+    rows = await session.execute(
+        text(
+            "SELECT c.deposit_id, sum(c.amount) AS amount FROM charges c LEFT JOIN settlement_items i"
+            " ON (i.chain_id, i.operator, i.number, i.position) = (c.chain_id, c.operator, c.batch, c.item)"
+            " WHERE c.chain_id = :chain_id AND c.amount > 0 AND i.paid IS NULL GROUP BY c.deposit_id"
+        ),
+        {"chain_id": chain_id},
+    )
+    return {row.deposit_id: int(row.amount) for row in rows}
+
+
+_CHARGES = """
+WITH stated AS (
+    SELECT 'charge:' || request_id AS id, amount FROM charges WHERE chain_id = :chain_id AND amount > 0
+    UNION ALL
+    SELECT 'loss:' || request_id, value FROM charges
+     WHERE chain_id = :chain_id AND disposition <> 'billed' AND value > 0
+), booked AS (
+    SELECT t.id, max(e.amount) AS amount
+      FROM ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id
+     WHERE t.chain_id = :chain_id AND t.kind IN ('charge', 'loss') AND t.state = 'posted'
+       AND NOT EXISTS (SELECT 1 FROM ledger_transactions r WHERE r.id = t.id || '/reversed')
+     GROUP BY t.id
+)
+SELECT coalesce(stated.id, booked.id) AS id, coalesce(stated.amount, 0) AS stated, coalesce(booked.amount, 0) AS booked
+  FROM stated FULL JOIN booked ON booked.id = stated.id
+ WHERE stated.amount IS DISTINCT FROM booked.amount
+ ORDER BY 1 LIMIT :limit
+"""
+
+
+async def charge_differences(session: AsyncSession, chain_id: int) -> list[Difference]:
+    """Charges without their ledger transaction of the same amount, and transactions without their charge."""
+    rows = await session.execute(text(_CHARGES), {"chain_id": chain_id, "limit": LISTED})
+    return [Difference(Check.CHARGES, row.id, str(int(row.stated)), str(int(row.booked))) for row in rows]
+
+
+async def book_differences(session: AsyncSession, chain_id: int) -> list[Difference]:
+    """Currencies whose debits are not their credits, and balance rows that are not the sum of their entries."""
+    trial = await session.execute(
+        text(
+            "SELECT t.currency, sum(e.amount) AS total FROM ledger_entries e JOIN ledger_transactions t"
+            " ON t.id = e.transaction_id AND t.state = 'posted' WHERE t.chain_id = :chain_id"
+            " GROUP BY t.currency HAVING sum(e.amount) <> 0"
+        ),
+        {"chain_id": chain_id},
+    )
+    rows = await session.execute(
+        text(
+            "SELECT b.account_id, b.balance, coalesce(s.total, 0) AS total FROM ledger_balances b"
+            " JOIN ledger_accounts a ON a.id = b.account_id AND a.chain_id = :chain_id"
+            " LEFT JOIN (SELECT e.account_id, sum(e.amount) AS total FROM ledger_entries e"
+            " JOIN ledger_transactions t ON t.id = e.transaction_id AND t.state = 'posted' GROUP BY e.account_id) s"
+            " ON s.account_id = b.account_id"
+            " WHERE b.balance <> coalesce(s.total, 0) * a.normal LIMIT :limit"
+        ),
+        {"chain_id": chain_id, "limit": LISTED},
+    )
+    return [
+        *(Difference(Check.TRIAL_BALANCE, row.currency, "0", str(int(row.total))) for row in trial),
+        *(
+            Difference(Check.BALANCE_ROWS, row.account_id, str(abs(int(row.total))), str(int(row.balance)))
+            for row in rows
+        ),
+    ]
+
+
+async def chain_differences(session: AsyncSession) -> list[Difference]:
+    """Posting batches that do not follow from the one before and their own transactions."""
+    rows = await session.execute(
+        text(
+            "SELECT b.number, b.previous, b.hash, b.transactions,"
+            " array_agg(t.commitment ORDER BY t.posting_index) AS commitments"
+            " FROM (SELECT * FROM ledger_posting_batches ORDER BY number DESC LIMIT :limit) b"
+            " LEFT JOIN ledger_transactions t ON t.posting_batch = b.number"
+            " GROUP BY b.number, b.previous, b.hash, b.transactions ORDER BY b.number"
+        ),
+        {"limit": CHAIN_LENGTH},
+    )
+    found, previous = [], None
+    for row in rows:
+        expected = (GENESIS if row.number == 1 else row.previous) if previous is None else previous
+        computed = batch_hash(row.number, expected, [bytes(c) for c in row.commitments if c is not None])
+        if computed != row.hash:
+            found.append(Difference(Check.HASH_CHAIN, str(row.number), computed.hex(), row.hash.hex()))
+        previous = row.hash
+    return found[:LISTED]
+
+
+async def posted_logs(session: AsyncSession, chain_id: int, first: int, last: int) -> dict[str, str]:
+    """Posted transactions of chain events in these blocks: `block hash:log index` to their entries as text."""
+    rows = await session.execute(
+        text(
+            "SELECT t.block_hash || ':' || t.log_index AS place,"
+            " string_agg(e.account_id || '=' || e.amount, ' ' ORDER BY e.position) AS entries"
+            " FROM ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id"
+            " WHERE t.chain_id = :chain_id AND t.block_number BETWEEN :first AND :last AND t.state = 'posted'"
+            " AND NOT EXISTS (SELECT 1 FROM ledger_transactions r WHERE r.id = t.id || '/reversed')"
+            " GROUP BY t.id, t.block_hash, t.log_index"
+        ),
+        {"chain_id": chain_id, "first": first, "last": last},
+    )
+    return {row.place: row.entries for row in rows}
+
+
+async def pending_differences(session: AsyncSession, chain_id: int, block: int) -> list[Difference]:
+    """Money events up to a final block that are not posted."""
+    rows = await session.execute(
+        text(
+            "SELECT id, kind FROM ledger_transactions WHERE state = 'pending' AND chain_id = :chain_id"
+            " AND block_number <= :block ORDER BY block_number, log_index LIMIT :limit"
+        ),
+        {"chain_id": chain_id, "block": block, "limit": LISTED},
+    )
+    return [Difference(Check.PENDING, row.id, "posted", f"pending {row.kind}") for row in rows]
+
+
+async def batches_since(session: AsyncSession, chain_id: int, operator: str, block: int) -> list[Any]:
+    """Final batches that were included after a block: number, root and the sums of their lines."""
+    rows = await session.execute(
+        text(
+            "SELECT b.number, b.root, b.due, sum(i.amount) AS lines, sum(i.paid) AS paid,"
+            " sum(i.records) AS records, b.charges FROM settlement_batches b"
+            " JOIN settlement_items i USING (chain_id, operator, number)"
+            " WHERE b.chain_id = :chain_id AND b.operator = :operator AND b.state = 'final'"
+            " AND b.block_number > :block GROUP BY b.chain_id, b.operator, b.number ORDER BY b.number"
+        ),
+        {"chain_id": chain_id, "operator": operator, "block": block},
+    )
+    return list(rows.all())
+
+
+async def settled_in_ledger(session: AsyncSession, key: BatchKey) -> tuple[int, int]:
+    """What the ledger booked for a batch's lines: paid out of the escrow, and lost to the operator."""
+    row = (
+        await session.execute(
+            text(
+                "SELECT coalesce(-sum(e.amount) FILTER (WHERE a.kind = 'clearing'), 0) AS paid,"
+                " coalesce(sum(e.amount) FILTER (WHERE a.kind = 'operator_loss'), 0) AS lost"
+                " FROM settlement_items i JOIN ledger_entries e ON e.transaction_id = i.settled_by"
+                " JOIN ledger_accounts a ON a.id = e.account_id"
+                " WHERE i.chain_id = :chain_id AND i.operator = :operator AND i.number = :number"
+            ),
+            {"chain_id": key.chain_id, "operator": key.operator, "number": key.number},
+        )
+    ).one()
+    return int(row.paid), int(row.lost)
+
+
+async def latest(session: AsyncSession, chain_id: int, *, exact: bool = False) -> ReconciliationRow | None:
+    """The newest result of a chain; with `exact`, the newest without differences."""
+    columns: Any = ReconciliationRow
+    query = select(ReconciliationRow).where(columns.chain_id == chain_id)
+    if exact:
+        query = query.where(columns.exact)
+    row: ReconciliationRow | None = await session.scalar(query.order_by(columns.seq.desc()).limit(1))
+    return row
+
+
+async def save(session: AsyncSession, result: Reconciliation) -> str:
+    """Stores a result and returns its id."""
+    values: dict[str, Any] = {"id": new_id(), "chain_id": result.chain_id}
+    row = ReconciliationRow(
+        **values,
+        block_number=result.block_number,
+        block_hash=result.block_hash,
+        exact=result.exact,
+        counts=dict(result.counts),
+        differences=[asdict(difference) for difference in result.differences],
+    )
+    session.add(row)
+    await session.flush()
+    return row.id

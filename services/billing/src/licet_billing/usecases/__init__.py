@@ -1,0 +1,1 @@
+"""What billing does: rules, queries and outbox rows within the caller's transaction."""

@@ -1,0 +1,151 @@
+"""Composing batches: sum trees over charges, the root over their lines, and the document that anyone can check."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from licet_schemas import settlement, sumtree
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from licet_billing.clients.escrow import Settlement
+from licet_billing.db import charges as charge_rows
+from licet_billing.db import settlement as settlement_rows
+from licet_billing.db.settlement import NewBatch, NewItem
+from licet_billing.db.tables import OUTBOX, ItemRow
+from licet_billing.domain.errors import BatchesLost
+from licet_billing.domain.settlement import BatchKey, BatchState, Leaf, Line, compose
+from licet_billing.events import hash_bytes, settlement_changed
+
+FORMAT: Final = "licet-batch-1"
+# Batches that wait for their final block: enough for some minutes of finality, few enough to look at all of them.
+MAX_UNFINISHED: Final = 32
+
+
+async def open_currencies(session: AsyncSession, chain_id: int, operator: str) -> list[str]:
+    """Currencies in which something is to be settled."""
+    return await charge_rows.open_currencies(session, chain_id, operator)
+
+
+def sum_leaf(leaf: Leaf) -> sumtree.Charge:
+    """The leaf of a charge in its line's sum tree."""
+    return sumtree.Charge(leaf.receipt_hash, leaf.amount, leaf.currency, leaf.payer, leaf.salt)
+
+
+def sum_tree(leaves: Sequence[Leaf]) -> sumtree.SumTree:
+    """The sum tree of one line."""
+    return sumtree.build([sum_leaf(leaf) for leaf in leaves])
+
+
+def item_of_row(row: ItemRow) -> settlement.Item:
+    """A stored line as the contract takes it."""
+    return _item(row.deposit_id, row.asset_id, row.amount, row.payer_root, row.records)
+
+
+def _item(deposit_id: str, asset_id: str, amount: int, payer_root: str, records: int) -> settlement.Item:
+    """A deposit has one window, 0."""
+    return settlement.Item(
+        hash_bytes(deposit_id), hash_bytes(asset_id), 0, amount, hash_bytes(payer_root), records
+    )
+
+
+def _new_item(line: Line, tree: sumtree.SumTree) -> NewItem:
+    return NewItem(
+        deposit_id=line.deposit_id,
+        asset_id=line.asset_id,
+        currency=line.currency,
+        payer=line.charges[0].payer,
+        amount=tree.sum,
+        payer_root="0x" + tree.root.hex(),
+        leaves=tuple(charge.request_id for charge in line.charges),
+    )
+
+
+def build(lines: Sequence[Line], *, chain_id: int, escrow: str, operator: str, number: int) -> NewBatch:
+    """The batch of these lines: its root, and the document whose sha256 its data URI names.
+
+    The document holds the hash and amount of each leaf, nothing of who called what: it proves sums and membership.
+    """
+    trees = [sum_tree(line.charges) for line in lines]
+    items = tuple(_new_item(line, tree) for line, tree in zip(lines, trees, strict=True))
+    root = (
+        "0x"
+        + settlement.batch_tree(
+            [_item(i.deposit_id, i.asset_id, i.amount, i.payer_root, len(i.leaves)) for i in items]
+        ).root.hex()
+    )
+    document = {
+        "format": FORMAT,
+        "chain_id": chain_id,
+        "escrow": escrow,
+        "operator": operator,
+        "batch": number,
+        "root": root,
+        "items": [_item_document(item, tree) for item, tree in zip(items, trees, strict=True)],
+    }
+    body = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    return NewBatch(number, root, hashlib.sha256(body).hexdigest(), body, items)
+
+
+async def settlement_of(session: AsyncSession, key: BatchKey) -> Settlement:
+    """The arguments of `settle` for a stored batch."""
+    row = await settlement_rows.batch_row(session, key)
+    if row is None:
+        raise LookupError(key)
+    items = tuple(item_of_row(item) for item in await settlement_rows.items(session, key))
+    return Settlement(key.number, hash_bytes(row.root), f"licet:batch:{row.digest}", items)
+
+
+def _item_document(item: NewItem, tree: sumtree.SumTree) -> dict[str, object]:
+    return {
+        "source": item.deposit_id,
+        "asset_id": item.asset_id,
+        "currency": item.currency,
+        "window": 0,
+        "amount": str(item.amount),
+        "payer_root": item.payer_root,
+        "records": len(item.leaves),
+        "leaves": [["0x" + hash_.hex(), str(amount)] for hash_, amount in tree.levels[0]],
+    }
+
+
+async def prepare(
+    session: AsyncSession,
+    *,
+    chain_id: int,
+    operator: str,
+    escrow: str,
+    caps: Mapping[str, int],
+    last_on_chain: int,
+    limit: int,
+) -> BatchKey | None:
+    """Puts open charges into the next batch; None where there is none, or none that the caps let through.
+
+    Waits, that is, returns None, while an earlier batch is not on chain: its successor collects more meanwhile.
+
+    Any replica may prepare: the sender's row is locked, so that numbers rise by one and no charge is taken twice.
+    Raises BatchesLost where the chain is ahead of this database.
+    """
+    await settlement_rows.lock_sender(session, chain_id, operator)
+    last = await settlement_rows.last_number(session, chain_id, operator)
+    if last_on_chain > last:
+        raise BatchesLost(operator, last, last_on_chain)
+    unfinished = await settlement_rows.unfinished(session, chain_id, operator)
+    if len(unfinished) >= MAX_UNFINISHED or any(b.state is not BatchState.INCLUDED for b in unfinished):
+        return None
+    lines = compose(await charge_rows.open_leaves(session, chain_id, operator, limit), caps)
+    if not lines:
+        return None
+    batch = build(lines, chain_id=chain_id, escrow=escrow, operator=operator, number=last + 1)
+    key = BatchKey(chain_id, operator, batch.number)
+    status = await settlement_rows.insert_batch(session, key, batch)
+    places = [
+        (request_id, position, leaf)
+        for position, item in enumerate(batch.items)
+        for leaf, request_id in enumerate(item.leaves)
+    ]
+    await charge_rows.assign(session, batch.number, places)
+    await OUTBOX.enqueue_many(session, [settlement_changed(status)])
+    return key

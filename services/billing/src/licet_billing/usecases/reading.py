@@ -1,0 +1,188 @@
+"""What accounts and the operator may read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from licet_schemas import settlement, sumtree
+from licet_schemas.words import address_word, keccak
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from licet_billing.db import charges as charge_rows
+from licet_billing.db import reading as rows
+from licet_billing.db import reconciliation as reconciliation_rows
+from licet_billing.db import settlement as settlement_rows
+from licet_billing.db.reading import AccountFigures, TransactionDetails
+from licet_billing.db.tables import BatchRow, ChargeRow, ItemRow, ReconciliationRow
+from licet_billing.domain.errors import NotFound
+from licet_billing.domain.ledger import Account, AccountKind, Currency
+from licet_billing.domain.settlement import BatchKey, BatchState
+from licet_billing.usecases.batches import item_of_row, sum_tree
+
+_ON_CHAIN = frozenset({BatchState.INCLUDED, BatchState.FINAL})
+
+
+@dataclass(frozen=True, slots=True)
+class SettledCharge:
+    """Where a charge was settled, with the proofs that lead to the batch's root on chain."""
+
+    batch: BatchRow
+    item: ItemRow
+    steps: Sequence[sumtree.Step]
+    item_proof: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDetails:
+    """A batch with what its lines were paid so far; `paid` is None until all of them are posted."""
+
+    row: BatchRow
+    items: int
+    paid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DepositBalance:
+    """A deposit as the books have it, in the currency's smallest unit."""
+
+    chain_id: int
+    deposit_id: str
+    payer: str
+    operator: str
+    currency: str
+    available: int
+    owed: int
+    unsettled: int
+    exiting: int
+    provisional: int
+
+
+async def charges_of(
+    session: AsyncSession, account_id: str, *, before: int | None, limit: int
+) -> list[tuple[ChargeRow, BatchRow | None]]:
+    """An account's charges, newest first, each with its batch."""
+    charges = await charge_rows.charges_of(session, account_id, before=before, limit=limit)
+    keys = {_batch_key(charge) for charge in charges}
+    batches = {key: await settlement_rows.batch_row(session, key) for key in keys if key is not None}
+    return [(charge, batches[key] if (key := _batch_key(charge)) else None) for charge in charges]
+
+
+def _batch_key(charge: ChargeRow) -> BatchKey | None:
+    return BatchKey(charge.chain_id, charge.operator, charge.batch) if charge.batch is not None else None
+
+
+async def charge_with_proof(
+    session: AsyncSession, request_id: str, account_id: str
+) -> tuple[ChargeRow, SettledCharge | None]:
+    """A charge of this account, and its settlement once that is on chain.
+
+    Raises NotFound for any other request id, another account's too: that one exists is nobody else's business.
+    """
+    charge = await charge_rows.charge(session, request_id, account_id)
+    if charge is None:
+        raise NotFound(f"request {request_id}")
+    key = _batch_key(charge)
+    batch = await settlement_rows.batch_row(session, key) if key is not None else None
+    if key is None or batch is None or BatchState(batch.state) not in _ON_CHAIN:
+        return charge, None
+    items = await settlement_rows.items(session, key)
+    position, leaf = charge.item or 0, charge.leaf or 0
+    tree = sum_tree(await charge_rows.leaves_of_item(session, key, position))
+    proof = settlement.batch_tree([item_of_row(item) for item in items]).proof(position)
+    return charge, SettledCharge(batch, items[position], tree.proof(leaf), proof)
+
+
+async def deposits_of(
+    session: AsyncSession, wallets: Collection[str], operator: str, chain_ids: Collection[int]
+) -> list[DepositBalance]:
+    """Deposits of these wallets with this operator that the books know."""
+    found = []
+    for chain_id in chain_ids:
+        for token in await rows.deposit_tokens(session, chain_id):
+            for wallet in wallets:
+                found += await _deposit(session, Currency(chain_id, token), wallet, operator)
+    return found
+
+
+def deposit_id(payer: str, operator: str, token: str) -> str:
+    """The contract's id of a deposit: keccak256(abi.encode(payer, operator, token))."""
+    return "0x" + keccak(address_word(payer) + address_word(operator) + address_word(token)).hex()
+
+
+async def _deposit(
+    session: AsyncSession, currency: Currency, payer: str, operator: str
+) -> list[DepositBalance]:
+    owner = deposit_id(payer, operator, currency.token)
+    customer, owed, accrued, exits = (
+        Account(kind, currency, owner)
+        for kind in (AccountKind.CUSTOMER, AccountKind.RECEIVABLE, AccountKind.ACCRUED, AccountKind.EXITS)
+    )
+    balances = await rows.guarded_balances(session, [customer, owed, accrued, exits])
+    provisional = (await rows.pending_deposits(session, [customer.id])).get(customer.id, 0)
+    if not balances:
+        return []
+    return [
+        DepositBalance(
+            chain_id=currency.chain_id,
+            deposit_id=owner,
+            payer=payer,
+            operator=operator,
+            currency=currency.token,
+            available=balances.get(customer.id, 0),
+            owed=balances.get(owed.id, 0),
+            unsettled=balances.get(accrued.id, 0),
+            exiting=balances.get(exits.id, 0),
+            provisional=provisional,
+        )
+    ]
+
+
+async def batches(
+    session: AsyncSession, operator: str, *, after: tuple[int, int] | None, limit: int
+) -> list[BatchDetails]:
+    """Batches of the operator, newest first within each chain."""
+    found = await settlement_rows.list_batches(session, operator, after=after, limit=limit)
+    return [await batch_details(session, row) for row in found]
+
+
+async def batch(session: AsyncSession, key: BatchKey) -> BatchDetails:
+    """One batch. Raises NotFound."""
+    row = await settlement_rows.batch_row(session, key)
+    if row is None:
+        raise NotFound(f"batch {key.number}")
+    return await batch_details(session, row)
+
+
+async def batch_details(session: AsyncSession, row: BatchRow) -> BatchDetails:
+    """A batch with the sums of its lines."""
+    status = await settlement_rows.status(session, row)
+    return BatchDetails(row, status.items, status.paid)
+
+
+async def batch_document(session: AsyncSession, digest: str) -> bytes:
+    """The document whose sha256 a batch's data URI names. Raises NotFound."""
+    body = await settlement_rows.content(session, digest)
+    if body is None:
+        raise NotFound(f"batch document {digest}")
+    return body
+
+
+async def ledger_accounts(session: AsyncSession, *, after: str, limit: int) -> list[AccountFigures]:
+    """Accounts with their posted sums, by id."""
+    return await rows.accounts(session, after=after, limit=limit)
+
+
+async def ledger_transactions(
+    session: AsyncSession, *, before: int | None, limit: int
+) -> list[TransactionDetails]:
+    """Transactions with their legs, newest first."""
+    return await rows.transactions(session, before=before, limit=limit)
+
+
+async def latest_reconciliations(
+    session: AsyncSession, chain_ids: Collection[int]
+) -> list[ReconciliationRow]:
+    """The newest result of each chain that has one."""
+    found = [await reconciliation_rows.latest(session, chain_id) for chain_id in chain_ids]
+    return [row for row in found if row is not None]

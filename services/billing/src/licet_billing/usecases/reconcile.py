@@ -1,0 +1,209 @@
+"""Reconciles receipts, ledger and chain at one final block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from licet_billing.clients.books import ChainBooks
+from licet_billing.db import charges as charge_rows
+from licet_billing.db import reconciliation as rows
+from licet_billing.db import rights
+from licet_billing.db import settlement as settlement_rows
+from licet_billing.domain.ledger import AccountKind
+from licet_billing.domain.money import moves_money, transaction_of
+from licet_billing.domain.reconciliation import (
+    Check,
+    DepositFigures,
+    Difference,
+    Reconciliation,
+    compare,
+    compare_deposits,
+    compare_texts,
+    covered,
+    merged,
+)
+from licet_billing.domain.settlement import BatchKey
+from licet_billing.usecases.batches import sum_tree
+from licet_billing.usecases.chain import Books, is_ours
+
+# (owner, currency) to amount.
+Owned = Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the database says up to one final block, read in one snapshot.
+
+    Logs and batches are those after `since`; up to there everything agreed before. `differences` are those that the
+    database finds between its own charges and ledger.
+    """
+
+    block_number: int
+    block_hash: str
+    since: int
+    deposits: Mapping[str, DepositFigures]
+    clearing: Owned
+    earnings: Owned
+    payouts: Owned
+    fees: Owned
+    logs: Mapping[str, str]
+    batches: Sequence[Any]
+    differences: Sequence[Difference]
+
+
+async def last_exact(session: AsyncSession, chain_id: int) -> tuple[int, str]:
+    """Block number and hash up to which everything agreed; (0, "") where nothing was compared yet."""
+    row = await rows.latest(session, chain_id, exact=True)
+    return (row.block_number, row.block_hash) if row else (0, "")
+
+
+async def last_at(session: AsyncSession, chain_id: int) -> datetime | None:
+    """When this chain was last compared."""
+    row = await rows.latest(session, chain_id)
+    return row.started_at if row else None
+
+
+async def read_figures(session: AsyncSession, books: Books, since: int) -> Figures:
+    """Reads the database's side. `session` must be one snapshot."""
+    chain_id = books.chain_id
+    number, hash_ = await rights.finality(session, chain_id)
+    batches = await rows.batches_since(session, chain_id, books.operator, since)
+    return Figures(
+        block_number=number,
+        block_hash=hash_,
+        since=since,
+        deposits=await rows.deposits(session, chain_id),
+        clearing=await rows.balances(session, chain_id, AccountKind.CLEARING),
+        earnings=await rows.balances(session, chain_id, AccountKind.EARNINGS),
+        payouts=await rows.balances(session, chain_id, AccountKind.PAYOUTS),
+        fees=await rows.balances(session, chain_id, AccountKind.PROTOCOL_FEE),
+        logs=await rows.posted_logs(session, chain_id, since + 1, number),
+        batches=batches,
+        differences=await _own_differences(session, books, number, batches),
+    )
+
+
+async def _own_differences(
+    session: AsyncSession, books: Books, block: int, batches: Sequence[Any]
+) -> list[Difference]:
+    """Receipts against ledger: both are here."""
+    chain_id = books.chain_id
+    accrued = await rows.balances(session, chain_id, AccountKind.ACCRUED)
+    charges = await rows.accrued_by_charges(session, chain_id)
+    found = [
+        *await rows.book_differences(session, chain_id),
+        *await rows.chain_differences(session),
+        *await rows.charge_differences(session, chain_id),
+        *compare(Check.ACCRUED, charges, {owner: amount for (owner, _), amount in accrued.items()}),
+        *await rows.pending_differences(session, chain_id, block),
+    ]
+    for batch in batches:
+        found += await _batch_differences(session, BatchKey(chain_id, books.operator, batch.number), batch)
+    return found
+
+
+async def _batch_differences(session: AsyncSession, key: BatchKey, batch: Any) -> list[Difference]:
+    """Receipts of a batch against what was sent, and what was paid against the ledger."""
+    leaves = await charge_rows.leaves(session, key)
+    found = []
+    for item in await settlement_rows.items(session, key):
+        tree = sum_tree(leaves.get(item.position, [])) if leaves.get(item.position) else None
+        stated = f"{item.payer_root} {item.amount} {item.records}"
+        proven = f"0x{tree.root.hex()} {tree.sum} {len(leaves[item.position])}" if tree else "no leaves"
+        if stated != proven:
+            found.append(Difference(Check.BATCH_LEAVES, f"{key.number}:{item.position}", proven, stated))
+    paid, lost = await rows.settled_in_ledger(session, key)
+    sums = {
+        "due": int(batch.due),
+        "paid": int(batch.paid or 0),
+        "shortfall": int(batch.due) - int(batch.paid or 0),
+    }
+    booked = {"due": int(batch.lines), "paid": paid, "shortfall": lost}
+    return found + [
+        Difference(Check.BATCH_PAID, f"{key.number}:{d.subject}", d.expected, d.found)
+        for d in compare(Check.BATCH_PAID, sums, booked)
+    ]
+
+
+async def compare_with_chain(chain: ChainBooks, books: Books, figures: Figures) -> Reconciliation:
+    """Asks the chain the same questions at the same block, and lists where the answers differ."""
+    parts = [
+        figures.differences,
+        await _deposits(chain, figures),
+        await _batch_roots(chain, books, figures),
+        await _logs(chain, books, figures),
+        await _router(chain, books, figures),
+        await _solvency(chain, figures),
+    ]
+    counts = {
+        "deposits": len(figures.deposits),
+        "batches": len(figures.batches),
+        "logs": len(figures.logs),
+        "since_block": figures.since,
+    }
+    return Reconciliation(books.chain_id, figures.block_number, figures.block_hash, merged(parts), counts)
+
+
+async def _deposits(chain: ChainBooks, figures: Figures) -> list[Difference]:
+    on_chain = await chain.deposits(list(figures.deposits), figures.block_number)
+    return compare_deposits(on_chain, figures.deposits)
+
+
+async def _batch_roots(chain: ChainBooks, books: Books, figures: Figures) -> list[Difference]:
+    numbers = [batch.number for batch in figures.batches]
+    on_chain = await chain.batch_roots(books.operator, numbers, figures.block_number)
+    return compare_texts(
+        Check.BATCH_ROOT, on_chain, {str(batch.number): batch.root for batch in figures.batches}
+    )
+
+
+async def _logs(chain: ChainBooks, books: Books, figures: Figures) -> list[Difference]:
+    expected = {}
+    for position, event in await chain.money_events(figures.since + 1, figures.block_number):
+        if is_ours(event, books.operator) and moves_money(event):
+            entries = transaction_of(position, event).entries
+            place = f"{position.block_hash}:{position.log_index}"
+            expected[place] = " ".join(f"{entry.account.id}={entry.amount}" for entry in entries)
+    return compare_texts(Check.CHAIN_LOGS, expected, figures.logs)
+
+
+async def _router(chain: ChainBooks, books: Books, figures: Figures) -> list[Difference]:
+    block = figures.block_number
+    claimable: dict[tuple[str, str], int] = dict(figures.payouts)
+    for (_, token), amount in figures.fees.items():
+        claimable[books.treasury, token] = claimable.get((books.treasury, token), 0) + amount
+    pending = await chain.revenue_pending(list(figures.earnings), block)
+    owed = await chain.claimable(list(claimable), block)
+    return [
+        *compare(Check.REVENUE_PENDING, pending, _joined(figures.earnings)),
+        *compare(Check.REVENUE_CLAIMABLE, owed, _joined(claimable)),
+    ]
+
+
+async def _solvency(chain: ChainBooks, figures: Figures) -> list[Difference]:
+    """Deposits of this operator <= all that the escrow holds <= its balance. All of the router is in these books."""
+    block = figures.block_number
+    escrow = {token: n for (owner, token), n in figures.clearing.items() if owner == chain.escrow_address}
+    router = {token: n for (owner, token), n in figures.clearing.items() if owner == chain.router_address}
+    held = await chain.held(list(escrow), block)
+    owed = await chain.owed(list(router), block)
+    return [
+        *covered(Check.SOLVENCY, escrow, held),
+        *covered(Check.SOLVENCY, held, await chain.balances(chain.escrow_address, list(escrow), block)),
+        *compare(Check.REVENUE_OWED, owed, router),
+        *covered(Check.SOLVENCY, owed, await chain.balances(chain.router_address, list(router), block)),
+    ]
+
+
+def _joined(owned: Owned) -> dict[str, int]:
+    return {f"{owner}:{currency}": amount for (owner, currency), amount in owned.items()}
+
+
+async def store(session: AsyncSession, result: Reconciliation) -> str:
+    """Stores a result and returns its id."""
+    return await rows.save(session, result)

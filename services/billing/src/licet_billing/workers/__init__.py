@@ -1,0 +1,1 @@
+"""What billing does by itself, by the clock: post what is final, settle, reconcile."""
