@@ -260,5 +260,9 @@ async def _parse(records: Any) -> StreamMessage[Any]:
     return StreamMessage(raw_message=records, body=[])
 
 
-async def _decode_nothing(_message: Any) -> None:
-    """Leave decoding to the delivery, which can quarantine what does not decode."""
+async def _decode_nothing(message: StreamMessage[Any]) -> StreamMessage[Any]:
+    """Leave decoding to the delivery, which can quarantine what does not decode.
+
+    FastStream hands the subscriber what its decoder returns, so the message itself goes through.
+    """
+    return message
