@@ -6,13 +6,14 @@ A part is a `Service`: an async callable that runs until the event it is given i
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 from licet_kit.logs import get_logger
 
 log = get_logger(__name__)
 
-Service = Callable[[asyncio.Event], Awaitable[None]]
+Service = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 # A part that needs longer to finish its work in hand is cut off; orchestrators kill at 30 s.
 STOP_DEADLINE_S = 20.0

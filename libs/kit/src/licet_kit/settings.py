@@ -63,12 +63,14 @@ class ServiceSettings(BaseSettings):
     http_port: int = Field(ge=0, le=65535)
     # 0 stands for the first port + 1000.
     admin_port: int = Field(default=0, ge=0, le=65535)
-    environment: Literal["development", "production"] = Field("development", validation_alias="LICET_ENV")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", validation_alias="LICET_LOG_LEVEL"
+    environment: Literal["development", "production"] = Field(
+        default="development", validation_alias="LICET_ENV"
     )
-    log_format: Literal["json", "console"] = Field("json", validation_alias="LICET_LOG_FORMAT")
-    otel_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", validation_alias="LICET_LOG_LEVEL"
+    )
+    log_format: Literal["json", "console"] = Field(default="json", validation_alias="LICET_LOG_FORMAT")
+    otel_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
 
     @classmethod
     def settings_customise_sources(
@@ -120,17 +122,19 @@ class KafkaSettings(ServiceSettings):
     """Settings of a service that produces to or consumes from Kafka."""
 
     kafka_bootstrap: str = Field(validation_alias="KAFKA_BOOTSTRAP", min_length=1)
-    kafka_topic_prefix: str = Field("", validation_alias="KAFKA_TOPIC_PREFIX", pattern=r"^[A-Za-z0-9._-]*$")
+    kafka_topic_prefix: str = Field(
+        default="", validation_alias="KAFKA_TOPIC_PREFIX", pattern=r"^[A-Za-z0-9._-]*$"
+    )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL"
+        default="PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL"
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, validation_alias="KAFKA_SASL_MECHANISM"
+        default=None, validation_alias="KAFKA_SASL_MECHANISM"
     )
-    kafka_sasl_username: str | None = Field(None, validation_alias="KAFKA_SASL_USERNAME")
-    kafka_sasl_password: SecretStr | None = Field(None, validation_alias="KAFKA_SASL_PASSWORD")
+    kafka_sasl_username: str | None = Field(default=None, validation_alias="KAFKA_SASL_USERNAME")
+    kafka_sasl_password: SecretStr | None = Field(default=None, validation_alias="KAFKA_SASL_PASSWORD")
     # PEM file of the authorities that may sign the brokers' certificates; without it, the system's.
-    kafka_ssl_ca: Path | None = Field(None, validation_alias="KAFKA_SSL_CA")
+    kafka_ssl_ca: Path | None = Field(default=None, validation_alias="KAFKA_SSL_CA")
 
     @model_validator(mode="after")
     def _kafka_is_authenticated_and_encrypted(self) -> "KafkaSettings":

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,9 +13,11 @@ from licet_kit.db import transaction
 from licet_kit.kafka.message import text_headers
 from licet_kit.outbox import MAX_PAYLOAD_BYTES, Outbox, Outgoing, PayloadTooLarge
 from licet_kit.relay import OutboxRelay
+from licet_kit.testing.plugin import CreateTopics, Eventually
+from licet_kit.testing.store import TOPIC, WordSettings, WordStore
 from sqlalchemy.exc import IntegrityError
 
-TOPIC = "word.said"
+ReadTopic = Callable[..., Awaitable[list[Any]]]
 
 
 def said(records: Sequence[Any]) -> list[str]:
@@ -37,14 +39,18 @@ async def drained(relay: OutboxRelay) -> int:
 
 
 @pytest.fixture
-async def relay(settings, store, create_topics):
+async def relay(
+    settings: WordSettings, store: WordStore, create_topics: CreateTopics
+) -> AsyncIterator[OutboxRelay]:
     await create_topics(TOPIC)
     made = OutboxRelay(settings, store.engine, store.outbox)
     yield made
     await made._drop_producer()
 
 
-async def test_a_row_that_commits_after_a_later_one_is_not_skipped(store, relay, read_topic) -> None:
+async def test_a_row_that_commits_after_a_later_one_is_not_skipped(
+    store: WordStore, relay: OutboxRelay, read_topic: ReadTopic
+) -> None:
     async with transaction(store.engine) as slow:
         await store.say(slow, "first-key", "took the lower id")
         await store.enqueue("second-key", "committed first")
@@ -54,7 +60,7 @@ async def test_a_row_that_commits_after_a_later_one_is_not_skipped(store, relay,
 
 
 async def test_a_second_writer_of_a_key_waits_for_the_commit_of_the_first(
-    store, relay, read_topic, eventually
+    store: WordStore, relay: OutboxRelay, read_topic: ReadTopic, eventually: Eventually
 ) -> None:
     async with transaction(store.engine) as slow:
         await store.say(slow, "key", "first")
@@ -67,14 +73,18 @@ async def test_a_second_writer_of_a_key_waits_for_the_commit_of_the_first(
     assert said(await read_topic(TOPIC)) == ["first", "second"]
 
 
-async def waits_for_advisory_lock(store) -> bool:
+async def waits_for_advisory_lock(store: WordStore) -> bool:
     async with store.engine.connect() as connection:
         query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objsubid = 2"
         return bool((await connection.exec_driver_sql(query)).scalar())
 
 
 async def test_three_relays_publish_each_event_once_in_the_order_of_its_key(
-    settings, store, create_topics, read_topic, eventually
+    settings: WordSettings,
+    store: WordStore,
+    create_topics: CreateTopics,
+    read_topic: ReadTopic,
+    eventually: Eventually,
 ) -> None:
     await create_topics(TOPIC)
     keys, writers, each = [f"key-{n}" for n in range(24)], 6, 40
@@ -96,17 +106,15 @@ async def test_three_relays_publish_each_event_once_in_the_order_of_its_key(
         asyncio.create_task(OutboxRelay(settings, store.engine, store.outbox).run(stop)) for _ in range(3)
     ]
     await asyncio.gather(*(write(seed) for seed in range(writers)))
-    await eventually(lambda: is_empty(store), deadline_s=30)
+    await eventually(store.published, deadline_s=30)
     stop.set()
     await asyncio.gather(*relays)
     assert by_key(await read_topic(TOPIC)) == written
 
 
-async def is_empty(store) -> bool:
-    return await store.count(store.tables.outbox) == 0
-
-
-async def test_a_record_carries_cloud_events_headers_and_the_trace(store, relay, read_topic) -> None:
+async def test_a_record_carries_cloud_events_headers_and_the_trace(
+    store: WordStore, relay: OutboxRelay, read_topic: ReadTopic
+) -> None:
     await store.enqueue("key", "value", event_id="event-1")
     await drained(relay)
     (record,) = await read_topic(TOPIC)
@@ -116,13 +124,13 @@ async def test_a_record_carries_cloud_events_headers_and_the_trace(store, relay,
     assert headers == {
         "ce_specversion": "1.0",
         "ce_id": "event-1",
-        "ce_source": "licet/kit",
+        "ce_source": "licet/words",
         "ce_type": "google.protobuf.StringValue",
         "content-type": "application/protobuf",
     }
 
 
-async def test_a_batch_keeps_its_order(store, relay, read_topic) -> None:
+async def test_a_batch_keeps_its_order(store: WordStore, relay: OutboxRelay, read_topic: ReadTopic) -> None:
     values = [f"{number:04}" for number in range(1200)]
     async with transaction(store.engine) as session:
         await store.outbox.enqueue_many(
@@ -133,35 +141,44 @@ async def test_a_batch_keeps_its_order(store, relay, read_topic) -> None:
     assert said(await read_topic(TOPIC)) == values
 
 
-async def test_an_event_that_rolls_back_is_never_published(store, relay, read_topic) -> None:
-    with pytest.raises(RuntimeError):
+async def test_an_event_that_rolls_back_is_never_published(
+    store: WordStore, relay: OutboxRelay, read_topic: ReadTopic
+) -> None:
+    async def fail() -> None:
         async with transaction(store.engine) as session:
             await store.say(session, "key", "value")
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
     await store.enqueue("key", "kept")
     assert await drained(relay) == 1
     assert said(await read_topic(TOPIC)) == ["kept"]
 
 
-async def test_an_event_id_is_refused_while_it_waits(store) -> None:
+async def test_an_event_id_is_refused_while_it_waits(store: WordStore) -> None:
     await store.enqueue("key", "value", event_id="same")
     with pytest.raises(IntegrityError):
         await store.enqueue("key", "other", event_id="same")
 
 
-async def test_a_payload_that_no_broker_takes_is_refused(store) -> None:
+async def test_a_payload_that_no_broker_takes_is_refused(store: WordStore) -> None:
     with pytest.raises(PayloadTooLarge):
         await store.enqueue("key", "x" * (MAX_PAYLOAD_BYTES + 1), event_id="1")
 
 
-async def test_the_largest_payload_is_published(store, relay, read_topic) -> None:
+async def test_the_largest_payload_is_published(
+    store: WordStore, relay: OutboxRelay, read_topic: ReadTopic
+) -> None:
     for number in range(3):
         await store.enqueue("key", f"{number}" + "x" * (MAX_PAYLOAD_BYTES - 100), event_id=f"{number}")
     assert await drained(relay) == 3
     assert [value[0] for value in said(await read_topic(TOPIC))] == ["0", "1", "2"]
 
 
-async def test_a_missing_topic_holds_up_no_other(store, relay, read_topic) -> None:
+async def test_a_missing_topic_holds_up_no_other(
+    store: WordStore, relay: OutboxRelay, read_topic: ReadTopic
+) -> None:
     await store.enqueue("key", "lost for now", topic="not.there")
     await store.enqueue("key", "published")
     assert await drained(relay) == 1
@@ -170,7 +187,12 @@ async def test_a_missing_topic_holds_up_no_other(store, relay, read_topic) -> No
 
 
 async def test_an_idle_relay_is_woken_by_the_commit(
-    settings, store, create_topics, read_topic, eventually, monkeypatch
+    settings: WordSettings,
+    store: WordStore,
+    create_topics: CreateTopics,
+    read_topic: ReadTopic,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(relay_module, "POLL_INTERVAL_S", 3600)
     await create_topics(TOPIC)
@@ -178,19 +200,19 @@ async def test_an_idle_relay_is_woken_by_the_commit(
     running = asyncio.create_task(OutboxRelay(settings, store.engine, store.outbox).run(stop))
     await eventually(lambda: listens(store), what="the relay listens")
     await store.enqueue("key", "value")
-    await eventually(lambda: is_empty(store))
+    await eventually(store.published)
     stop.set()
     await running
     assert said(await read_topic(TOPIC)) == ["value"]
 
 
-async def listens(store) -> bool:
+async def listens(store: WordStore) -> bool:
     async with store.engine.connect() as connection:
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
         return bool((await connection.exec_driver_sql(query)).scalar())
 
 
-async def test_a_single_writer_takes_no_lock_of_a_key(store) -> None:
+async def test_a_single_writer_takes_no_lock_of_a_key(store: WordStore) -> None:
     outbox = Outbox(store.tables.outbox, source="kit", single_writer=True)
     async with transaction(store.engine) as session:
         await outbox.enqueue(session, StringValue(value="v"), key="key", event_id="1", topic=TOPIC)

@@ -3,39 +3,32 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from google.protobuf.wrappers_pb2 import StringValue
 from licet_kit.db import open_engine
 from licet_kit.relay import OutboxRelay
-from licet_kit.settings import KafkaSettings
+from licet_kit.testing.own_kafka import OwnKafka
+from licet_kit.testing.plugin import CreateTopics, Eventually, StartProxy
+from licet_kit.testing.store import TOPIC, WordSettings, WordStore
 from licet_kit.testing.topics import Topics
 from sqlalchemy import text
 
-TOPIC = "word.said"
+ReadTopic = Callable[..., Awaitable[list[Any]]]
 
 RELAY_PROCESS = """
 import asyncio, sys
-from licet_kit.db import make_engine, make_metadata
-from licet_kit.outbox import Outbox
 from licet_kit.relay import OutboxRelay
-from licet_kit.settings import KafkaSettings
-from licet_kit.tables import messaging_tables
+from licet_kit.testing.store import WordSettings, WordTables, open_store
 
-class Settings(KafkaSettings):
-    service_name = "kit"
-    http_port: int = 0
+async def main(url, bootstrap, prefix):
+    settings = WordSettings(kafka_bootstrap=bootstrap, kafka_topic_prefix=prefix)
+    async with open_store(url, WordTables.make()) as store:
+        await OutboxRelay(settings, store.engine, store.outbox).run(asyncio.Event())
 
-url, bootstrap, prefix = sys.argv[1:]
-settings = Settings(kafka_bootstrap=bootstrap, kafka_topic_prefix=prefix)
-outbox = Outbox(messaging_tables(make_metadata()).outbox, source="kit")
-
-async def main():
-    await OutboxRelay(settings, make_engine(url), outbox).run(asyncio.Event())
-
-asyncio.run(main())
+asyncio.run(main(*sys.argv[1:]))
 """
 
 
@@ -43,12 +36,12 @@ def content(records: Sequence[Any]) -> list[tuple[bytes, bytes, tuple[Any, ...]]
     return [(record.key, record.value, tuple(record.headers)) for record in records]
 
 
-async def is_empty(store) -> bool:
-    return await store.count(store.tables.outbox) == 0
-
-
 async def test_a_relay_killed_between_acknowledgement_and_delete_repeats_the_same_bytes(
-    settings, store, create_topics, read_topic, eventually
+    settings: WordSettings,
+    store: WordStore,
+    create_topics: CreateTopics,
+    read_topic: ReadTopic,
+    eventually: Eventually,
 ) -> None:
     await create_topics(TOPIC)
     for number in range(5):
@@ -73,28 +66,33 @@ async def test_a_relay_killed_between_acknowledgement_and_delete_repeats_the_sam
 
     stop = asyncio.Event()
     successor = asyncio.create_task(OutboxRelay(settings, store.engine, store.outbox).run(stop))
-    await eventually(lambda: is_empty(store))
+    await eventually(store.published)
     stop.set()
     await successor
     assert content(await read_topic(TOPIC)) == first + first
 
 
 async def test_a_relay_survives_an_outage_of_its_database(
-    settings, store, create_topics, read_topic, eventually, proxy
+    settings: WordSettings,
+    store: WordStore,
+    create_topics: CreateTopics,
+    read_topic: ReadTopic,
+    eventually: Eventually,
+    proxy: StartProxy,
 ) -> None:
     await create_topics(TOPIC)
     server = urlsplit(store.url)
-    door = await proxy(server.hostname, server.port)
+    door = await proxy(server.hostname or "", server.port or 0)
     stop = asyncio.Event()
     async with open_engine(store.url.replace(f":{server.port}/", f":{door.port}/")) as engine:
         relay = asyncio.create_task(OutboxRelay(settings, engine, store.outbox).run(stop))
         await store.enqueue("key", "before")
-        await eventually(lambda: is_empty(store))
+        await eventually(store.published)
         await door.cut()
         await store.enqueue("key", "during")
         await door.restore()
         await store.enqueue("key", "after")
-        await eventually(lambda: is_empty(store), deadline_s=30)
+        await eventually(store.published, deadline_s=30)
         stop.set()
         await relay
     values = [StringValue.FromString(record.value).value for record in await read_topic(TOPIC)]
@@ -102,24 +100,20 @@ async def test_a_relay_survives_an_outage_of_its_database(
 
 
 async def test_a_relay_survives_a_killed_broker(
-    store, own_kafka, read_topic, eventually, topic_prefix
+    store: WordStore, own_kafka: OwnKafka, read_topic: ReadTopic, eventually: Eventually, topic_prefix: str
 ) -> None:
-    class Settings(KafkaSettings):
-        service_name = "kit"
-        http_port: int = 0
-
-    settings = Settings(kafka_bootstrap=own_kafka.bootstrap, kafka_topic_prefix=topic_prefix)
+    settings = WordSettings(kafka_bootstrap=own_kafka.bootstrap, kafka_topic_prefix=topic_prefix)
     await Topics(own_kafka.bootstrap, topic_prefix).create(TOPIC)
     stop = asyncio.Event()
     relay = asyncio.create_task(OutboxRelay(settings, store.engine, store.outbox).run(stop))
     await store.enqueue("key", "0")
-    await eventually(lambda: is_empty(store))
+    await eventually(store.published)
     await own_kafka.kill()
     for number in range(1, 20):
         await store.enqueue("key", f"{number}")
     await own_kafka.restart()
     await store.enqueue("key", "20")
-    await eventually(lambda: is_empty(store), deadline_s=60)
+    await eventually(store.published, deadline_s=60)
     stop.set()
     await relay
     records = await read_topic(TOPIC, own_kafka.bootstrap)
