@@ -1,7 +1,7 @@
 """Invariant 3: after any reorg, restart or RPC fault, the mirror equals one rebuilt from the canonical chain.
 
-Each seed is one story: random events, reorgs, rollbacks, faults of the node and crashes of the indexer, in an order that
-only the seed decides. What the seed was is in the test's name.
+Each seed is one story: random events, reorgs, rollbacks, faults of the node and crashes of the indexer, in an order
+that only the seed decides. What the seed was is in the test's name.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DEPTH = 10
 
 
 async def act(r: random.Random, story: Story, stage: Scene, highest: int) -> int:
-    """The chain does one thing, and nothing to blocks that were ever `DEPTH` below its head. Returns its peak so far."""
+    """The chain does one thing, and nothing to blocks that were ever `DEPTH` below its head; returns its peak."""
     head = await stage.anvil.block_number()
     highest = max(highest, head)
     deepest = head - max(1, highest - DEPTH)

@@ -28,6 +28,8 @@ class FaultyNode:
         self.rate = 0.0
         self.url = ""
         self.injected = 0
+        # What a test puts in place of an answer, given the call and the true one.
+        self.tamper: Callable[[_Entry, _Entry], _Entry] | None = None
         self._random = random.Random(seed)  # noqa: S311 - a replayable plan, not a secret
         self._earlier: dict[str, list[Any]] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -69,6 +71,8 @@ class FaultyNode:
         return spoiled
 
     def _spoil_one(self, call: _Entry, answer: _Entry) -> _Entry:
+        if self.tamper is not None:
+            answer = self.tamper(call, answer)
         name = json.dumps([call["method"], call["params"]])
         earlier = self._earlier.setdefault(name, [])
         if "result" in answer and answer["result"] not in earlier:
