@@ -18,6 +18,7 @@ from infra.local.triton import memory_folder as new_memory_folder
 from infra.local.triton import remove_memory, triton
 
 START_TIMEOUT_S = 40.0
+STOP_TIMEOUT_S = 15.0
 LOOPBACK = "127.0.0.1"
 
 
@@ -74,6 +75,14 @@ class TritonServer:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    def stop(self) -> None:
+        """Ends the server so that it takes its shared memory with it."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
 
 def _free_ports(count: int) -> list[int]:
     held = [socket.socket() for _ in range(count)]
@@ -96,7 +105,7 @@ def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonSe
     )
     server.start()
     yield server
-    server.kill()
+    server.stop()
     remove_memory(memory)
 
 

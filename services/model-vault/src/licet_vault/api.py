@@ -91,9 +91,18 @@ class VersionView(BaseModel):
     changed_at: datetime
 
 
+async def _authenticate(request: Request) -> Publisher:
+    deps: Deps = request.app.state.deps
+    return await deps.licensing.publisher(request.headers.get("authorization", ""))
+
+
+Authenticated = Annotated[Publisher, Depends(_authenticate)]
+
+
 def make_app(deps: Deps) -> FastAPI:
     """The application with its routes and its error edge."""
     app = FastAPI(title="Licet model-vault", version="1")
+    app.state.deps = deps
     problems.install(
         app,
         {
@@ -116,11 +125,6 @@ def make_app(deps: Deps) -> FastAPI:
 
 def _add_uploads(app: FastAPI, deps: Deps) -> None:
     slots = asyncio.Semaphore(deps.max_uploads)
-
-    async def authenticate(request: Request) -> Publisher:
-        return await deps.licensing.publisher(request.headers.get("authorization", ""))
-
-    Authenticated = Annotated[Publisher, Depends(authenticate)]  # noqa: N806  a type alias
 
     @app.put("/v1/artifacts/{sha256}", status_code=201)
     async def put_artifact(

@@ -72,7 +72,9 @@ def _write(target: Path, folder: Folder, read: ReadArtifact) -> None:
 
 
 def _matches(target: Path, folder: Folder) -> bool:
-    present = {str(p.relative_to(target)) for p in target.rglob("*") if p.is_file()}
+    # Beside the code Python keeps what it compiled from it.
+    files = (p for p in target.rglob("*") if p.is_file() and p.parent.name != "__pycache__")
+    present = {str(p.relative_to(target)) for p in files}
     if present != set(folder.files):
         return False
     return all(
