@@ -22,7 +22,7 @@ MAX_MODULE_LINES = 400
 FORBIDDEN_NAMES = {"utils", "util", "helper", "helpers", "common", "manager", "managers", "misc"}
 GENERATED = ("libs/schemas/src/licet_schemas/licet/",)
 # Public functions need a docstring where others build on them.
-DOCUMENTED = re.compile(r"(^|/)(domain|usecases|dataplane)(/|\.py$)|^libs/(kit|sdk)/src/")
+DOCUMENTED = re.compile(r"(^|/)(domain|usecases)(/|\.py$)|^libs/(kit|sdk)/src/")
 # The three edges at which anything may be caught: a message, a request, a process.
 EDGES = re.compile(
     r"(^|/)(consumers|api|main|__main__)(/|\.py$)|^libs/kit/src/licet_kit/(kafka|cli|health|lifecycle|testing)"
