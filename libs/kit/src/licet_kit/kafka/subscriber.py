@@ -39,6 +39,8 @@ BATCH_SIZE = 200
 POLL_MS = 20
 # Without a poll for this long the brokers give the partitions to another member.
 MAX_POLL_INTERVAL_MS = 300_000
+# A handler that is at work when the process stops gets this long; what it does not finish is read again.
+GRACEFUL_S = 10.0
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 5.0
 
@@ -157,6 +159,7 @@ def make_broker(settings: KafkaSettings) -> KafkaBroker:
         consumer_only=True,
         allow_auto_create_topics=False,
         apply_types=False,
+        graceful_timeout=GRACEFUL_S,
         logger=None,
     )
 
