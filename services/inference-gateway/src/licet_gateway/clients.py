@@ -69,6 +69,8 @@ class LicensingSession:
         self._wake = asyncio.Event()
         self._all_answered = asyncio.Event()
         self.connected = False
+        # Ordinal of the stream in use. gRPC leaves the request iterator of a broken stream waiting.
+        self._stream = 0
 
     def deliver_to(self, answers: Answers) -> None:
         self._answers = answers
@@ -135,7 +137,10 @@ class LicensingSession:
         self._forget_old()
         repeated = list(self._unanswered.values())
         started_ns = now_ns()
-        call = stub.Session(self._requests(repeated), metadata=(("authorization", f"Bearer {self._token}"),))
+        self._stream += 1
+        call = stub.Session(
+            self._requests(repeated, self._stream), metadata=(("authorization", f"Bearer {self._token}"),)
+        )
         self.connected = True
         answered = 0
         watching = asyncio.ensure_future(self._watch(call, started_ns, stop))
@@ -151,13 +156,16 @@ class LicensingSession:
             call.cancel()
         return answered
 
-    async def _requests(self, repeated: list[_Request]) -> AsyncIterator[pb.SessionRequest]:
+    async def _requests(self, repeated: list[_Request], stream: int) -> AsyncIterator[pb.SessionRequest]:
         for request in repeated:
             request.sent = True
             yield request.message
-        while True:
+        # The iterator of an earlier stream would take requests, and send them nowhere.
+        while stream == self._stream:
             fresh = [request for request in self._unanswered.values() if not request.sent]
             for request in fresh:
+                if stream != self._stream:
+                    return
                 request.sent = True
                 yield request.message
             if not fresh:
