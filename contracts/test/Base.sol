@@ -17,12 +17,11 @@ import {IAssetRegistry} from "../src/interfaces/IAssetRegistry.sol";
 import {IDirectory} from "../src/interfaces/IDirectory.sol";
 import {IPlanBook} from "../src/interfaces/IPlanBook.sol";
 import {IUsageEscrow} from "../src/interfaces/IUsageEscrow.sol";
+import {Roles} from "../src/libraries/Roles.sol";
 import {BatchRoots} from "./BatchRoots.sol";
 
 /// @notice A deployment as the script leaves it, one asset with a plan, and the people of the story.
 abstract contract Base is Test {
-    uint64 internal constant DIRECTORY_ROLE = 1;
-    uint64 internal constant PARAMETER_ROLE = 2;
     uint64 internal constant EXIT_DELAY = 72 hours;
     uint128 internal constant PRICE = 5_000_000;
     uint128 internal constant UNIT_PRICE = 100;
@@ -79,12 +78,12 @@ abstract contract Base is Test {
 
     /// @dev The test keeps the roles that the timelock would have; what they cannot do is what the tests show.
     function _configure() private {
-        _needRole(address(directory), IDirectory.list.selector, DIRECTORY_ROLE);
-        _needRole(address(directory), IDirectory.advance.selector, DIRECTORY_ROLE);
-        _needRole(address(escrow), IUsageEscrow.setExitDelay.selector, PARAMETER_ROLE);
-        _needRole(address(router), RevenueRouter.setFee.selector, PARAMETER_ROLE);
-        manager.grantRole(DIRECTORY_ROLE, address(this), 0);
-        manager.grantRole(PARAMETER_ROLE, address(this), 0);
+        _needRole(address(directory), IDirectory.list.selector, Roles.DIRECTORY);
+        _needRole(address(directory), IDirectory.advance.selector, Roles.DIRECTORY);
+        _needRole(address(escrow), IUsageEscrow.setExitDelay.selector, Roles.PARAMETER);
+        _needRole(address(router), RevenueRouter.setFee.selector, Roles.PARAMETER);
+        manager.grantRole(Roles.DIRECTORY, address(this), 0);
+        manager.grantRole(Roles.PARAMETER, address(this), 0);
         directory.list("AssetRegistry", address(registry));
         directory.list("PlanBook", address(planBook));
         directory.list("License", address(license));

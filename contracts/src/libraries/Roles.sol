@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+// Not used here: the deployment puts these contracts of OpenZeppelin on the chain as they are, and an import is what
+// makes forge compile them.
+// forge-lint: disable-next-line(unused-import)
+import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
+// forge-lint: disable-next-line(unused-import)
+import {AccessManager} from "@openzeppelin/contracts/access/manager/AccessManager.sol";
+
+/// @title Roles of the AccessManager
+/// @notice The admin is 0. After the deployment, all of them belong to the timelock alone.
+library Roles {
+    /// @notice Lists contracts in the Directory and retires them.
+    uint64 internal constant DIRECTORY = 1;
+    /// @notice Schedules the protocol fee and the exit delay.
+    uint64 internal constant PARAMETER = 2;
+}
