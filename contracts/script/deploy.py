@@ -33,7 +33,7 @@ class DeploymentRefused(Exception):
     """The deployment would not be what was asked for."""
 
 
-def _parse() -> argparse.Namespace:
+def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rpc-url", required=True)
     parser.add_argument(
@@ -48,7 +48,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--chain-name", default="local")
     parser.add_argument("--exit-delay-s", type=int, default=DEFAULT_EXIT_DELAY_S)
     parser.add_argument("--json", action="store_true", help="print the chain and its role table as JSON")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def _check(w3: Web3, args: argparse.Namespace) -> bool:
@@ -66,7 +66,7 @@ def _check(w3: Web3, args: argparse.Namespace) -> bool:
 
 
 def _deploy_missing(w3: Web3, placed: dict[str, Placed], sender: Sender) -> int | None:
-    """Deploys what has no code yet; returns the first block of it, None where everything stood."""
+    """Deploys what has no code yet; returns the first block of it, None where something stood before."""
     missing = [p for p in placed.values() if not w3.eth.get_code(Web3.to_checksum_address(p.address))]
     for p in missing:
         gas = _GAS_FIXED + _GAS_PER_BYTE * len(p.init_code)
@@ -75,7 +75,7 @@ def _deploy_missing(w3: Web3, placed: dict[str, Placed], sender: Sender) -> int 
     absent = [p.name for p in missing if not w3.eth.get_code(Web3.to_checksum_address(p.address))]
     if absent:
         raise DeploymentRefused(f"no code where it was deployed: {', '.join(absent)}")
-    return min(blocks, default=None)
+    return min(blocks) if len(missing) == len(placed) else None
 
 
 def _read_chains(path: pathlib.Path) -> dict[int, dict[str, Any]]:
@@ -119,18 +119,19 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     chains, chain_id = _read_chains(args.out), w3.eth.chain_id
     before = chains.get(chain_id, {"chain_id": chain_id})
     first_block = _deploy_missing(w3, placed, sender)
+    # Where something stood before, only the file knows since when.
     start_block = before.get("start_block", 0) if first_block is None else first_block
     governance = Governance(w3, placed, args.exit_delay_s, start_block)
     governance.configure(sender)
     table = governance.read_back(sender.address)
     chains[chain_id] = _entry(args, before, placed, start_block)
     _write(args.out, chains)
-    return {"chain": chains[chain_id], "governance": table, "deployed": first_block is not None}
+    return {"chain": chains[chain_id], "governance": table, "transactions": sender.sent}
 
 
 def _print(result: dict[str, Any]) -> None:
     chain, table = result["chain"], result["governance"]
-    print(f"chain {chain['chain_id']} ({chain['name']}): {'deployed' if result['deployed'] else 'found'}")
+    print(f"chain {chain['chain_id']} ({chain['name']}): {result['transactions']} transactions sent")
     for name, address in chain["contracts"].items():
         print(f"  {name:<20} {address}")
     print("roles")
@@ -144,9 +145,9 @@ def _print(result: dict[str, Any]) -> None:
     )
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Returns the exit status; 1 with one sentence where the deployment is not what it must be."""
-    args = _parse()
+    args = _parse(argv)
     try:
         result = deploy(args)
     except (BuildFailed, DeploymentRefused, RoleTableWrong, TransactionFailed) as error:

@@ -25,7 +25,7 @@ class RegistrationRefused(Exception):
     """The chain would not hold what was asked for."""
 
 
-def _parse() -> argparse.Namespace:
+def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rpc-url", help="default: the chain's own in CHAINS_FILE")
     parser.add_argument("--chains-file", required=True, type=pathlib.Path)
@@ -37,7 +37,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--valid-days", type=int, default=365, help="validity of the receipt key")
     parser.add_argument("--token", help="currency of the cap; default: the chain's TestUSD")
     parser.add_argument("--cap", required=True, type=int, help="smallest units that one day may settle")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def _chain(args: argparse.Namespace) -> dict[str, Any]:
@@ -91,9 +91,9 @@ def register(args: argparse.Namespace) -> str:
     )
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Returns the exit status; 1 with one sentence where something is refused."""
-    args = _parse()
+    args = _parse(argv)
     try:
         print(register(args))
     except (BuildFailed, RegistrationRefused, TransactionFailed) as error:

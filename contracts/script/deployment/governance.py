@@ -74,8 +74,8 @@ class Governance:
             address=Web3.to_checksum_address(placed.address), abi=placed.artifact.abi
         )
 
-    def configure(self, sender: Sender) -> int:
-        """Sends every step that is not done yet, in order; returns their number. Safe to repeat after a crash."""
+    def configure(self, sender: Sender) -> None:
+        """Sends every step that is not done yet, in order. Safe to repeat after a crash."""
         me = sender.address
         settings = [step for step in self._settings() if not step.is_done()]
         steps = [step for step in self._role_of_functions() if not step.is_done()]
@@ -91,7 +91,6 @@ class Governance:
         for step in steps:
             sender.send(step.label, step.call.address, step.call._encode_transaction_data(), _CALL_GAS)
         sender.flush()
-        return len(steps)
 
     def _has_role(self, role: int, account: str) -> bool:
         return bool(self._manager.functions.hasRole(role, account).call()[0])

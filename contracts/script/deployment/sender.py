@@ -8,7 +8,7 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 _RECEIPT_TIMEOUT_S: Final = 120
-_POLL_S: Final = 0.1
+_POLL_S: Final = 0.05
 _TIP_WEI: Final = 1_000_000_000
 
 
@@ -28,6 +28,7 @@ class Sender:
         # Twice the base fee outlasts six full blocks.
         self._max_fee = 2 * base_fee + _TIP_WEI
         self._waiting: list[tuple[str, Any]] = []
+        self.sent = 0
 
     @property
     def address(self) -> str:
@@ -49,6 +50,7 @@ class Sender:
         signed = self._account.sign_transaction(transaction)
         self._waiting.append((label, self._w3.eth.send_raw_transaction(signed.raw_transaction)))
         self._nonce += 1
+        self.sent += 1
 
     def flush(self) -> list[int]:
         """Waits for every transaction sent since the last flush; returns their blocks."""

@@ -1,0 +1,329 @@
+"""The deployment scripts, run as programs against chains of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import io
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+from licet_kit.testing.anvil import Anvil, dev_account
+from licet_schemas.abi import load_abi
+from web3 import Web3
+
+SCRIPTS = Path(__file__).resolve().parents[1]
+ANVIL = SCRIPTS.parent / "node_modules/.bin/anvil"
+DEPLOYER, OPERATOR, RECEIPT_KEY, STRANGER = (dev_account(i) for i in range(4))
+EXIT_DELAY_S = 10
+# ERC20Permit keeps the chain's id in its code, and is on development chains alone.
+CODE_DIFFERS = {"TestUSD"}
+
+
+@pytest.fixture
+async def chain() -> AsyncIterator[Anvil]:
+    node = Anvil(ANVIL, flags=("--chain-id", "31337"))
+    await node.start()
+    yield node
+    await node.stop()
+
+
+@pytest.fixture
+async def second_chain() -> AsyncIterator[Anvil]:
+    node = Anvil(ANVIL, flags=("--chain-id", "31338"))
+    await node.start()
+    yield node
+    await node.stop()
+
+
+@pytest.fixture
+async def real_chain() -> AsyncIterator[Anvil]:
+    """A chain whose id is not a development one."""
+    node = Anvil(ANVIL, flags=("--chain-id", "10"))
+    await node.start()
+    yield node
+    await node.stop()
+
+
+@pytest.fixture(autouse=True)
+def scripts_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+
+
+async def _run(script: str, *args: object) -> tuple[int, str, str]:
+    """Runs a script's `main` in this process, because its imports take a second; exit status and both outputs."""
+    main = importlib.import_module(script).main
+    out, error = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        status = await asyncio.to_thread(main, [str(arg) for arg in args])
+    return status, out.getvalue(), error.getvalue()
+
+
+def _key_file(folder: Path, index: int) -> Path:
+    path = folder / f"key-{index}"
+    path.write_text(dev_account(index).key + "\n")
+    return path
+
+
+def _arguments(node: Anvil, folder: Path, *more: object) -> list[object]:
+    return [
+        *("--rpc-url", node.rpc_url, "--out", folder / "chains.json", "--operator", OPERATOR.address),
+        *("--private-key-file", _key_file(folder, 0), *more),
+    ]
+
+
+async def _deploy(node: Anvil, folder: Path, exit_delay_s: int = EXIT_DELAY_S) -> dict[str, Any]:
+    arguments = _arguments(node, folder, "--exit-delay-s", exit_delay_s, "--json")
+    status, out, error = await _run("deploy", *arguments)
+    assert status == 0, error
+    result: dict[str, Any] = json.loads(out)
+    return result
+
+
+def _chains(folder: Path) -> dict[int, dict[str, Any]]:
+    chains = json.loads((folder / "chains.json").read_text())["chains"]
+    return {chain["chain_id"]: chain for chain in chains}
+
+
+def _w3(node: Anvil) -> Web3:
+    return Web3(Web3.HTTPProvider(node.rpc_url))
+
+
+def _contract(node: Anvil, contracts: dict[str, str], name: str) -> Any:
+    address = to_checksum_address(contracts[name])
+    return _w3(node).eth.contract(address=address, abi=load_abi(name))
+
+
+async def test_two_chains_get_the_same_addresses_and_code(
+    chain: Anvil, second_chain: Anvil, tmp_path: Path
+) -> None:
+    await _deploy(chain, tmp_path)
+    await _deploy(second_chain, tmp_path, exit_delay_s=3600)
+    chains = _chains(tmp_path)
+    assert set(chains) == {31337, 31338}
+    contracts = chains[31337]["contracts"]
+    assert contracts == chains[31338]["contracts"]
+    for name, address in contracts.items():
+        here = _w3(chain).eth.get_code(to_checksum_address(address))
+        there = _w3(second_chain).eth.get_code(to_checksum_address(address))
+        assert len(here) > 100
+        assert (here == there) == (name not in CODE_DIFFERS), name
+
+
+async def test_the_chains_file_says_what_the_services_read(chain: Anvil, tmp_path: Path) -> None:
+    # As a program, the way that others start it.
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        SCRIPTS / "deploy.py",
+        *map(str, _arguments(chain, tmp_path)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    entry = _chains(tmp_path)[31337]
+    assert entry["contracts"]["UsageEscrow"] in out.decode()
+    assert {key: entry[key] for key in ("name", "rpc_url", "finality", "poll_interval_ms", "operator")} == {
+        "name": "local",
+        "rpc_url": chain.rpc_url,
+        "finality": {"source": "tag"},
+        "poll_interval_ms": 200,
+        "operator": OPERATOR.address,
+    }
+    assert entry["start_block"] == 1
+    assert all(address == address.lower() for address in entry["contracts"].values())
+
+
+async def test_a_second_run_finds_what_stands(chain: Anvil, tmp_path: Path) -> None:
+    first = await _deploy(chain, tmp_path)
+    block = await chain.block_number()
+    second = await _deploy(chain, tmp_path)
+    assert (first["transactions"] > 0, second["transactions"]) == (True, 0)
+    assert second["chain"] == first["chain"]
+    assert await chain.block_number() == block
+
+
+async def test_a_second_run_keeps_how_the_chain_is_polled(chain: Anvil, tmp_path: Path) -> None:
+    await _deploy(chain, tmp_path)
+    path = tmp_path / "chains.json"
+    changed = json.loads(path.read_text())
+    changed["chains"][0] |= {"finality": {"source": "depth", "depth": 12}, "poll_interval_ms": 900}
+    path.write_text(json.dumps(changed))
+    await _deploy(chain, tmp_path)
+    entry = _chains(tmp_path)[31337]
+    assert (entry["finality"], entry["poll_interval_ms"]) == ({"source": "depth", "depth": 12}, 900)
+
+
+async def test_a_stranger_who_deploys_first_changes_nothing(
+    chain: Anvil, second_chain: Anvil, tmp_path: Path
+) -> None:
+    expected = await _deploy(chain, tmp_path)
+    # The same creation code for the first contract, sent by another account.
+    block = _w3(chain).eth.get_block(1, full_transactions=True)
+    transaction: Any = block["transactions"][0]
+    sent = {"from": STRANGER.address, "to": transaction["to"], "data": transaction["input"].to_0x_hex()}
+    await second_chain.rpc("eth_sendTransaction", {**sent, "gas": hex(5_000_000)})
+    result = await _deploy(second_chain, tmp_path)
+    assert result["chain"]["contracts"] == expected["chain"]["contracts"]
+    assert result["governance"] == expected["governance"]
+
+
+@pytest.mark.parametrize("sent", [0, 1, 9, 10, 13, 16, 22, 24, 27, 29])
+async def test_a_deployment_that_was_cut_off_goes_on(
+    chain: Anvil, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: int
+) -> None:
+    sender = importlib.import_module("deployment.sender")
+    left, real = sent, sender.Sender.send
+
+    class Killed(BaseException):
+        pass
+
+    def send(self: Any, *args: Any) -> None:
+        nonlocal left
+        if left == 0:
+            raise Killed
+        left -= 1
+        real(self, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sender.Sender, "send", send)
+        with pytest.raises(Killed):
+            await _deploy(chain, tmp_path)
+    result = await _deploy(chain, tmp_path)
+    timelock = to_checksum_address(result["chain"]["contracts"]["TimelockController"])
+    assert result["governance"]["roles"] == {
+        "admin": [timelock],
+        "directory": [timelock],
+        "parameter": [timelock],
+    }
+
+
+async def test_the_deployer_keeps_no_role(chain: Anvil, tmp_path: Path) -> None:
+    contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
+    manager = _contract(chain, contracts, "AccessManager")
+    deployer = to_checksum_address(DEPLOYER.address)
+    for role in range(3):
+        assert manager.functions.hasRole(role, deployer).call() == [False, 0]
+    refused = keccak(text="AccessManagedUnauthorized(address)")[:4].hex()
+    for name, call in (
+        ("Directory", ("advance", to_checksum_address(contracts["LicenseSale"]), 2)),
+        ("UsageEscrow", ("setExitDelay", 60)),
+        ("RevenueRouter", ("setFee", 0)),
+    ):
+        function = _contract(chain, contracts, name).functions[call[0]](*call[1:])
+        with pytest.raises(Exception, match=refused):
+            function.call({"from": deployer})
+
+
+async def _as_timelock(node: Anvil, contracts: dict[str, str], name: str, method: str, *args: Any) -> None:
+    """Sends what the timelock could decide."""
+    timelock = contracts["TimelockController"]
+    await node.rpc("anvil_impersonateAccount", timelock)
+    await node.rpc("anvil_setBalance", timelock, hex(10**18))
+    data = _contract(node, contracts, name).encode_abi(method, list(args))
+    await node.rpc("eth_sendTransaction", {"from": timelock, "to": contracts[name], "data": data})
+
+
+async def test_a_role_that_is_too_many_fails_the_deployment(chain: Anvil, tmp_path: Path) -> None:
+    contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
+    stranger = to_checksum_address(STRANGER.address)
+    await _as_timelock(chain, contracts, "AccessManager", "grantRole", 2, stranger, 0)
+    status, _, error = await _run("deploy", *_arguments(chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S))
+    assert status == 1
+    assert stranger in error
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "said"),
+    [
+        ("AccessManager", "setTargetClosed", "closed_targets"),
+        ("Directory", "advance", "listed"),
+        ("UsageEscrow", "setExitDelay", "exit_delay_s"),
+    ],
+)
+async def test_a_setting_that_is_off_fails_the_deployment(
+    chain: Anvil, tmp_path: Path, name: str, method: str, said: str
+) -> None:
+    contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
+    sale = to_checksum_address(contracts["LicenseSale"])
+    args = {"setTargetClosed": (sale, True), "advance": (sale, 2), "setExitDelay": (60,)}[method]
+    await _as_timelock(chain, contracts, name, method, *args)
+    await chain.advance(EXIT_DELAY_S)
+    status, _, error = await _run("deploy", *_arguments(chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S))
+    assert status == 1
+    assert said in error
+
+
+async def test_outside_development_chains_there_is_no_test_money(real_chain: Anvil, tmp_path: Path) -> None:
+    result = await _deploy(real_chain, tmp_path, exit_delay_s=72 * 3600)
+    assert "TestUSD" not in result["chain"]["contracts"]
+    assert result["governance"]["exit_delay_s"] == 72 * 3600
+
+
+async def test_outside_development_chains_an_exit_is_never_short(real_chain: Anvil, tmp_path: Path) -> None:
+    status, _, error = await _run("deploy", *_arguments(real_chain, tmp_path, "--exit-delay-s", 3600))
+    assert (status, error) == (1, "deploy: an exit delay below 259200 s needs a development chain\n")
+    assert await real_chain.block_number() == 0
+
+
+async def test_a_chain_without_the_deterministic_deployer_is_refused(chain: Anvil, tmp_path: Path) -> None:
+    await chain.rpc("anvil_setCode", "0x4e59b44847b379578588920cA78FbF26c0B4956C", "0x")
+    status, _, error = await _run("deploy", *_arguments(chain, tmp_path))
+    assert status == 1
+    assert "is missing on this chain" in error
+
+
+async def test_a_chain_that_does_not_answer_is_refused(chain: Anvil, tmp_path: Path) -> None:
+    await chain.stop()
+    status, _, error = await _run("deploy", *_arguments(chain, tmp_path))
+    assert (status, error) == (1, f"deploy: no chain answers at {chain.rpc_url}\n")
+
+
+def _registration(folder: Path, *more: object) -> list[object]:
+    return [
+        *("--chains-file", folder / "chains.json", "--private-key-file", _key_file(folder, 1)),
+        *("--receipt-key", RECEIPT_KEY.address, "--cap", 1_000_000, *more),
+    ]
+
+
+async def test_an_operator_is_registered_once(chain: Anvil, tmp_path: Path) -> None:
+    contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
+    status, out, error = await _run("register_operator", *_registration(tmp_path))
+    assert status == 0, error
+    block = await chain.block_number()
+    status, again, _ = await _run("register_operator", *_registration(tmp_path))
+    assert (status, again) == (0, out)
+    assert await chain.block_number() == block
+    escrow = _contract(chain, contracts, "UsageEscrow").functions
+    operator, key = to_checksum_address(OPERATOR.address), to_checksum_address(RECEIPT_KEY.address)
+    now = _w3(chain).eth.get_block("latest")["timestamp"]
+    assert escrow.isReceiptKeyValid(operator, key, now).call()
+    assert escrow.settlerCapOf(operator, to_checksum_address(contracts["TestUSD"])).call() == [1_000_000, 0]
+
+
+async def test_a_registered_operator_gets_another_receipt_key(chain: Anvil, tmp_path: Path) -> None:
+    contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
+    await _run("register_operator", *_registration(tmp_path))
+    other = ("--receipt-key", STRANGER.address)
+    status, _, error = await _run("register_operator", *_registration(tmp_path, *other))
+    assert status == 0, error
+    escrow = _contract(chain, contracts, "UsageEscrow").functions
+    operator = to_checksum_address(OPERATOR.address)
+    now = _w3(chain).eth.get_block("latest")["timestamp"]
+    for key in (RECEIPT_KEY, STRANGER):
+        assert escrow.isReceiptKeyValid(operator, to_checksum_address(key.address), now).call()
+
+
+async def test_a_registration_on_the_wrong_chain_is_refused(
+    chain: Anvil, second_chain: Anvil, tmp_path: Path
+) -> None:
+    await _deploy(chain, tmp_path)
+    wrong = ("--rpc-url", second_chain.rpc_url)
+    status, _, error = await _run("register_operator", *_registration(tmp_path, *wrong))
+    assert (status, error) == (1, "register_operator: the node answers for chain 31338, not 31337\n")
