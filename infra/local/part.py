@@ -43,7 +43,7 @@ class Part:
     settle: Callable[[], None] = _nothing
     cwd: Path | None = None
     user: str | None = None
-    ready_timeout_s: float = 60.0
+    ready_timeout_s: float = 120.0  # a cold start of everything at once on two busy cores
 
 
 @dataclass(frozen=True, slots=True)

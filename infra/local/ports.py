@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 from infra.local.errors import LocalError
+from infra.local.process import listener_inodes
 
 Ports = dict[str, int]
 
@@ -23,34 +24,45 @@ class NoFreePort(LocalError):
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now."""
+    """Whether a server could listen on this loopback port now.
+
+    Looked up before it is tried: a trial with SO_REUSEPORT succeeds beside a listener that has it too, and
+    one without it fails beside the closing connections of a server that had it.
+    """
+    if listener_inodes(port):
+        return False
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             probe.bind((LOOPBACK, port))
-            probe.listen(1)
         except OSError:
             return False
     return True
 
 
 def choose(
-    defaults: Mapping[str, Ports], kept: Mapping[str, Ports], free: Callable[[int], bool] = is_free
+    defaults: Mapping[str, Ports],
+    kept: Mapping[str, Ports],
+    fixed: frozenset[str] = frozenset(),
+    free: Callable[[int], bool] = is_free,
 ) -> dict[str, Ports]:
     """Ports for every part: those it had before if still free, else its defaults, else defaults moved up.
 
-    A part never moves onto another part's default or choice.
+    `fixed` parts run and keep theirs. Nobody moves onto another part's default, former or chosen port.
     """
-    chosen: dict[str, Ports] = {}
+    chosen = {name: kept[name] for name in fixed if name in kept}
     for name, wanted in defaults.items():
-        others = {
-            port
-            for other, ports in {**defaults, **chosen}.items()
-            if other != name
-            for port in ports.values()
-        }
-        chosen[name] = _first_fit(name, _candidates(wanted, kept.get(name)), others, free)
+        if name not in chosen:
+            others = _claimed_by_others(name, defaults, kept, chosen)
+            chosen[name] = _first_fit(name, _candidates(wanted, kept.get(name)), others, free)
     return chosen
+
+
+def _claimed_by_others(name: str, *claims: Mapping[str, Ports]) -> set[int]:
+    return {
+        port for claim in claims for other, ports in claim.items() if other != name for port in ports.values()
+    }
 
 
 def _candidates(wanted: Ports, before: Ports | None) -> list[Ports]:

@@ -54,7 +54,7 @@ class ProcessId:
 
     def listens_on(self, port: int) -> bool:
         """Whether this process or a descendant holds the loopback listener of this TCP port."""
-        inodes = {f"socket:[{inode}]" for inode in _listener_inodes(port)}
+        inodes = {f"socket:[{inode}]" for inode in listener_inodes(port)}
         return bool(inodes) and any(inodes & _open_files(member.pid) for member in self.tree())
 
 
@@ -77,6 +77,17 @@ def wait_gone(processes: Iterable[ProcessId], timeout_s: float) -> bool:
             return False
         time.sleep(POLL_S)
     return True
+
+
+def listener_inodes(port: int) -> set[str]:
+    """Socket inodes of whatever listens on this TCP port of this machine, whoever it belongs to."""
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        for line in (PROC / "net" / table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == TCP_LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.add(fields[9])
+    return inodes
 
 
 def _stat_fields(pid: int) -> list[str] | None:
@@ -106,16 +117,6 @@ def _rss_kib(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")), 0)
-
-
-def _listener_inodes(port: int) -> set[str]:
-    inodes = set()
-    for table in ("tcp", "tcp6"):
-        for line in (PROC / "net" / table).read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == TCP_LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                inodes.add(fields[9])
-    return inodes
 
 
 def _open_files(pid: int) -> set[str]:

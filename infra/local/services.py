@@ -22,7 +22,6 @@ from infra.local.profile import Profile
 
 PYTHON = VENV / "bin" / "python"
 MIGRATION_TIMEOUT_S = 120
-READY_TIMEOUT_S = 120  # six interpreters import at once; on two busy cores that takes its time
 # What owns a database: name on the command line and folder in the repository.
 DATABASE_OWNERS = {
     "indexer": "chain-indexer",
@@ -109,7 +108,6 @@ class Services:
             env={"PYTHONUNBUFFERED": "1", **self._environment(name, module.upper())},
             after=AFTER[name],
             cwd=self.profile.home,
-            ready_timeout_s=READY_TIMEOUT_S,
         )
 
     def _environment(self, name: str, prefix: str) -> dict[str, str]:

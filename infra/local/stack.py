@@ -20,7 +20,7 @@ from infra.local.errors import LocalError
 from infra.local.launch import Launch, Node, PartFailed
 from infra.local.part import Part
 from infra.local.paths import LOCAL
-from infra.local.ports import Ports, choose, is_free
+from infra.local.ports import Ports, choose
 from infra.local.process import ProcessId, send, wait_gone
 from infra.local.profile import SERVERS, SERVICES, STOP_WAVES, Profile, read_json, write_json
 from infra.local.servers import server_endpoints, server_parts
@@ -175,8 +175,8 @@ class Stack:
     def _launch(self, names: list[str], state: State, *, first: bool) -> None:
         if state.memory is None or not state.memory.is_dir():
             state.memory = memory_folder(self.profile.name)
-        ports = self._choose_ports(state)
         alive = {name for name in state.running if state.alive(name)}
+        ports = self._choose_ports(alive) if first else self._kept_ports()
 
         def remember(name: str, process: ProcessId) -> None:
             with self._saving:
@@ -212,11 +212,9 @@ class Stack:
     def _services(self, ports: dict[str, Ports], memory: Path | None) -> Services:
         return Services(self.profile, ports, server_endpoints(self.profile, ports, memory))
 
-    def _choose_ports(self, state: State) -> dict[str, Ports]:
-        """Ports of every part; those of a running part stay, whoever listens there is that part."""
-        kept = self._kept_ports()
-        held = {port for name in state.running if state.alive(name) for port in kept.get(name, {}).values()}
-        ports = choose(self.profile.default_ports, kept, lambda port: port in held or is_free(port))
+    def _choose_ports(self, alive: Iterable[str]) -> dict[str, Ports]:
+        """Ports of every part; those that run keep theirs."""
+        ports = choose(self.profile.default_ports, self._kept_ports(), frozenset(alive))
         write_json(self.profile.home / "ports.json", ports)
         return ports
 
