@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 
 import numpy as np
 from licet_schemas.licet.usage.v1 import usage_pb2
+from licet_sdk.errors import Refused
+from licet_sdk.inference import Inference
 from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer
 from tritonclient.http import InferenceServerClient, InferInput
-from tritonclient.utils import InferenceServerException
 
 from e2e.demo.steps import Notes
 from e2e.observe import eventually
@@ -56,20 +57,16 @@ def _infer(url: str, model: str, rows: Rows, headers: dict[str, str]) -> Rows:
 
 
 def refusal_code(world: World, notes: Notes, name: str, *, replica: int = 0, rows: int = 1) -> str:
-    """The code with which a call is refused; "" when it is answered."""
+    """The code with which a call is refused; "" when it is answered. By the SDK: Triton's client drops the code."""
+    config = replace(world.config, api_key=notes[f"{name}_key"])
+    call = Inference(config, replica)
     try:
-        through(world, notes, name, held_out(rows), replica=replica)
-    except InferenceServerException as error:
-        return code_of(error)
+        call(MODEL.replace(".", "/", 1), {"FEATURES": held_out(rows)})
+    except Refused as refused:
+        return refused.code
+    finally:
+        call.close()
     return ""
-
-
-def code_of(error: InferenceServerException) -> str:
-    """The refusal code in an answer's body."""
-    try:
-        return str(json.loads(error.debug_details())["code"])
-    except (TypeError, ValueError, KeyError):
-        return f"{error.status()}: {error.message()}"
 
 
 def records(world: World, notes: Notes) -> list[usage_pb2.UsageRecorded]:

@@ -129,14 +129,33 @@ class Chain:
         sent = self.send("AssetRegistry", "register", slug, kind, self.wallet)
         return "0x" + sent.events["AssetRegistered"]["assetId"].hex(), sent
 
+    def find_or_register(self, slug: str) -> str:
+        """The asset id of a slug, registered to the wallet when it is new."""
+        try:
+            return self.asset_id(slug)
+        except ChainError as error:
+            if error.code != "asset_unknown":
+                raise
+        return self.register_asset(slug)[0]
+
     def asset_id(self, slug: str) -> str:
         """The asset id of a registered slug; raises ChainError when there is none."""
         token_id = int.from_bytes(Web3.keccak(text=slug))
-        return "0x" + bytes(self.call("AssetRegistry", "assetIdOf", token_id)).hex()
+        asset_id = bytes(self.call("AssetRegistry", "assetIdOf", token_id))
+        # The id is computed for any token; only the table says whether there is one.
+        if not self.call("AssetRegistry", "tokenIdOf", asset_id):
+            raise ChainError(
+                "asset_unknown", f"no asset is called {slug}", "check the name, or publish it first"
+            )
+        return "0x" + asset_id.hex()
 
     def publish_version(self, asset_id: str, digest: str, uri: str) -> Sent:
-        """Publishes a version and makes it the active one."""
-        self.send("AssetRegistry", "publishVersion", _b32(asset_id), _b32(digest), uri)
+        """Publishes a version, unless that was done before, and makes it the active one."""
+        try:
+            self.send("AssetRegistry", "publishVersion", _b32(asset_id), _b32(digest), uri)
+        except ChainError as error:
+            if error.code != "AssetRegistry_VersionExists":
+                raise
         return self.send("AssetRegistry", "activateVersion", _b32(asset_id), _b32(digest))
 
     def create_plan(self, asset_id: str, offer: PlanOffer) -> tuple[int, Sent]:

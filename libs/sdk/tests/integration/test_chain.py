@@ -62,6 +62,15 @@ async def test_a_license_is_published_priced_and_bought(wallet: Any) -> None:
     assert buyer.call("License", "ownerOf", token_id) == wallet(OTHER).wallet
 
 
+async def test_a_slug_is_registered_once_and_found_again(wallet: Any) -> None:
+    publisher = wallet(PUBLISHER)
+    with pytest.raises(ChainError) as caught:
+        publisher.asset_id("clinic/risk")
+    assert caught.value.code == "asset_unknown"
+    asset_id = publisher.find_or_register("clinic/risk")
+    assert publisher.find_or_register("clinic/risk") == asset_id == publisher.asset_id("clinic/risk")
+
+
 async def test_a_contracts_refusal_names_its_reason_and_a_remedy(wallet: Any) -> None:
     publisher, buyer = wallet(PUBLISHER), wallet(BUYER)
     publisher.register_asset("clinic/risk")

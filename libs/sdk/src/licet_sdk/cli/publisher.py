@@ -12,7 +12,7 @@ from licet_sdk.chain import PlanOffer
 from licet_sdk.cli.money import parse_amount
 from licet_sdk.cli.output import Output
 from licet_sdk.client import Client
-from licet_sdk.errors import ChainError, ConfigError
+from licet_sdk.errors import ConfigError
 
 asset = typer.Typer(no_args_is_help=True)
 plan = typer.Typer(no_args_is_help=True)
@@ -30,21 +30,12 @@ def publish(
     with output.step("uploading artefacts"):
         digest, _ = client.vault.upload(folder)
     with output.step("registering the asset"):
-        asset_id = _registered(client, slug)
+        asset_id = client.chain.find_or_register(slug)
     with output.step("publishing the version"):
         sent = client.chain.publish_version(asset_id, digest, f"{client.config.vault}/v1/manifests/{digest}")
     output.show(
         {"slug": slug, "asset_id": asset_id, "version_digest": digest, "tx_hash": sent.tx_hash}, "published"
     )
-
-
-def _registered(client: Client, slug: str) -> str:
-    try:
-        return client.chain.asset_id(slug)
-    except ChainError as error:
-        if error.code != "AssetRegistry_UnknownAsset":
-            raise
-    return client.chain.register_asset(slug)[0]
 
 
 @plan.command("create")
