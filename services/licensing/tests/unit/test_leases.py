@@ -118,25 +118,6 @@ def test_a_record_of_another_right_contradicts_the_lease(change: dict[str, str])
         leases.check_record(lease(), replace(DEFAULT, **change))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("now", "end_time", "due"),
-    [
-        (1_059, 1_000, False),
-        (1_060, 1_000, True),
-        (1_060, 0, False),
-        (1_060, 5_000, False),
-        (4_600, 5_000, True),
-    ],
-)
-def test_a_lease_is_given_up_at_the_horizon_or_at_the_end_of_its_right(
-    now: float, end_time: int, due: bool
-) -> None:
-    given_up = leases.is_fence_due(
-        suspended_at=1_000, end_time=end_time, now=now, horizon_s=3_600, floor_s=60
-    )
-    assert given_up is due
-
-
 class GrantMachine(RuleBasedStateMachine):
     """One license grant, many leases, and everything in any order: the equation holds and nothing is billed twice."""
 

@@ -7,8 +7,9 @@ so neither the order of arrival nor a repetition can change the outcome.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -17,6 +18,47 @@ class Place:
 
     block_number: int
     log_index: int
+
+
+class FactKind(StrEnum):
+    """Contract events that rights depend on."""
+
+    ASSET_REGISTERED = "asset_registered"
+    VERSION_ACTIVATED = "version_activated"
+    PLAN_CREATED = "plan_created"
+    LICENSE_PURCHASED = "license_purchased"
+    LICENSE_RENEWED = "license_renewed"
+    LICENSE_TRANSFERRED = "license_transferred"
+    # Every event that states a deposit's total is the same fact.
+    DEPOSIT_TOTAL = "deposit_total"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One event as it is kept. `subject` is what it speaks of: `<asset|plan|license|deposit>:<key>`.
+
+    `body` holds the event's own words as text and numbers. Of two messages about one event, the one of the higher
+    `incarnation` is newer, and within one incarnation a retraction is newer than an observation.
+    """
+
+    chain_id: int
+    block_hash: str
+    place: Place
+    subject: str
+    kind: FactKind
+    body: Mapping[str, str | int | bool]
+    incarnation: int
+    standing: bool
+
+    @property
+    def origin(self) -> str:
+        """The event's identity within its chain, the same however often its block returns."""
+        return f"{self.block_hash}:{self.place.log_index}"
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """Orders messages about one event from old to new."""
+        return self.incarnation, not self.standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +101,7 @@ class Purchased:
 
     place: Place
     origin: str
-    plan_id: str
+    plan_key: str
     asset_id: str
     payer: str
     recipient: str
@@ -104,7 +146,7 @@ class Window:
 class License:
     """A license as the standing facts say it is."""
 
-    plan_id: str
+    plan_key: str
     asset_id: str
     holder: str
     former_holders: frozenset[str]
@@ -136,7 +178,7 @@ def fold_license(facts: Iterable[LicenseFact]) -> License | None:
     if state is None:
         return None
     return License(
-        plan_id=state.purchase.plan_id,
+        plan_key=state.purchase.plan_key,
         asset_id=state.purchase.asset_id,
         holder=state.holder,
         former_holders=frozenset(state.former - {state.holder}),
@@ -172,3 +214,48 @@ def deposit_totals(final_total: int, later_totals: Iterable[int]) -> DepositTota
     for total in later_totals:
         latest, floor = total, min(floor, total)
     return DepositTotals(latest, floor)
+
+
+def license_fact(fact: Fact) -> LicenseFact:
+    """What a kept event says of its license."""
+    body = fact.body
+    match fact.kind:
+        case FactKind.LICENSE_PURCHASED:
+            return Purchased(
+                place=fact.place,
+                origin=fact.origin,
+                plan_key=str(body["plan_key"]),
+                asset_id=str(body["asset_id"]),
+                payer=str(body["payer"]),
+                recipient=str(body["recipient"]),
+                end_time=int(body["end_time"]),
+            )
+        case FactKind.LICENSE_RENEWED:
+            return Renewed(
+                fact.place, fact.origin, str(body["payer"]), int(body["end_time"]), int(body["ordinal"])
+            )
+        case FactKind.LICENSE_TRANSFERRED:
+            return Transferred(fact.place, str(body["from"]), str(body["to"]))
+        case _:
+            raise ValueError(f"{fact.kind} says nothing of a license")
+
+
+def plan_of(fact: Fact) -> Plan:
+    """The plan that a kept event created."""
+    body = fact.body
+    return Plan(
+        plan_key=str(body["plan_key"]),
+        chain_id=fact.chain_id,
+        plan_id=str(body["plan_id"]),
+        asset_id=str(body["asset_id"]),
+        currency=str(body["currency"]),
+        period_s=int(body["period_s"]),
+        included_units=int(body["included_units"]),
+        unit_price=int(body["unit_price"]),
+        metering_rule=str(body["metering_rule"]),
+        requests_per_s=int(body["requests_per_s"]),
+        transferable=bool(body["transferable"]),
+        optimistic_units=int(body["optimistic_units"]),
+        optimistic_amount=int(body["optimistic_amount"]),
+        server=str(body["server"]),
+    )

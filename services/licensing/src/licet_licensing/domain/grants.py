@@ -194,14 +194,17 @@ class LicenseWindow:
 
     @property
     def is_final(self) -> bool:
+        """Whether no reorganisation can take the payment back."""
         return self.window.block_number <= self.final_block
 
     @property
     def target(self) -> int:
+        """Units granted now."""
         return self.plan.included_units if self.is_final else self.plan.optimistic_units
 
     @property
     def state(self) -> GrantState:
+        """Where the window stands, its end aside."""
         if self.moved and not self.plan.transferable:
             return GrantState.TRANSFERRED
         return GrantState.LIVE if self.is_final else GrantState.PROVISIONAL
@@ -284,6 +287,30 @@ def _retract(grant: Grant) -> GrantChange:
         version=grant.version + 1,
     )
     return GrantChange(after, revoked=Code.LICENSE_REVOKED, orphaned=True, debt=debt)
+
+
+def open_deposit_grant(
+    *, grant_id: str, chain_id: int, contract: str, deposit_id: str, payer: str, operator: str, token: str
+) -> Grant:
+    """The grant of a deposit that is seen for the first time; `follow_deposit` gives it its amount."""
+    return Grant(
+        grant_id=grant_id,
+        source=Source.DEPOSIT,
+        chain_id=chain_id,
+        contract=contract,
+        token_id=deposit_id,
+        window=0,
+        wallet=payer,
+        payer=payer,
+        operator=operator,
+        currency=token,
+        plan_key="",
+        asset_id="",
+        origin="",
+        state=GrantState.PROVISIONAL,
+        balance=Balance(),
+        end_time=0,
+    )
 
 
 def follow_deposit(grant: Grant, totals: DepositTotals, optimistic: int) -> GrantChange | None:

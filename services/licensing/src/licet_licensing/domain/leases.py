@@ -168,13 +168,3 @@ def apply_fence(lease: Lease, balance: Balance) -> Outcome:
 def orphan(lease: Lease) -> Lease:
     """The right left the chain and took the lent units with it."""
     return replace(lease, orphaned=True, remaining=0)
-
-
-def is_fence_due(*, suspended_at: float, end_time: int, now: float, horizon_s: float, floor_s: float) -> bool:
-    """Whether a suspended lease is given up: after the horizon, or once its right has ended.
-
-    `floor_s` is the time that a crashed worker always has to bring its log, also at the end of a short term.
-    """
-    if now < suspended_at + floor_s:
-        return False
-    return now >= suspended_at + horizon_s or (end_time != 0 and now >= end_time)

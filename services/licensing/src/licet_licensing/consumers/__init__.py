@@ -1,0 +1,1 @@
+"""Edges that nobody calls: Kafka's topics and the clock."""

@@ -1,0 +1,80 @@
+"""Renewing a lease: more time, and more units where its right still has free ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from licet_licensing.domain.codes import Code
+from licet_licensing.domain.decisions import Approval, Decision, Policy, Refusal, Step
+from licet_licensing.domain.grants import Grant, Source
+from licet_licensing.domain.leases import Lease, LeaseState
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A lease with the rights that it stands on, as they are now."""
+
+    lease: Lease
+    grant: Grant | None
+    required: Grant | None
+    required_generation: int | None
+
+    def is_alive(self, worker_id: str, now: float) -> bool:
+        """Whether this worker may still use the lease."""
+        lease, grant = self.lease, self.grant
+        if grant is None or lease.worker_id != worker_id or lease.state is not LeaseState.ACTIVE:
+            return False
+        alive = now < lease.expires_at and _carries(grant, lease.generation, now)
+        if self.required_generation is None:
+            return alive
+        return alive and self.required is not None and _carries(self.required, self.required_generation, now)
+
+    @property
+    def until(self) -> int:
+        """When the right ends that the lease may not outlive (unix seconds)."""
+        carrier = self.required or self.grant
+        return carrier.end_time if carrier else 0
+
+
+def _carries(grant: Grant, generation: int, now: float) -> bool:
+    return grant.generation == generation and grant.is_running(now) and not grant.quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The lease lives on until `expires_at`, with `extra` more units."""
+
+    extra: int
+    expires_at: float
+    steps: tuple[Step, ...]
+
+
+def renew(
+    standing: Standing | None, decision: Decision, worker_id: str, wanted: int, policy: Policy, now: float
+) -> Renewal | Refusal:
+    """What becomes of a lease that its worker wants to keep, given the decision that a new lease would get.
+
+    A lease is never renewed past an earlier right: when included units are free again, a deposit is not drawn on.
+    A refusal leaves the lease as it was.
+    """
+    if isinstance(decision, Refusal) and decision.code is not Code.QUOTA_EXHAUSTED:
+        return decision
+    if standing is None or not standing.is_alive(worker_id, now):
+        return _over(decision, "the lease has ended")
+    extra = 0
+    if isinstance(decision, Approval):
+        if _comes_earlier(decision.grant, standing):
+            return _over(decision, "an earlier right has free units")
+        same = decision.grant.grant_id == standing.lease.grant_id
+        extra = min(wanted, decision.units) if same else 0
+    expires_at = max(standing.lease.expires_at, min(now + policy.ttl_s, standing.until))
+    return Renewal(extra, expires_at, decision.steps)
+
+
+def _comes_earlier(offered: Grant, standing: Standing) -> bool:
+    on_deposit = standing.grant is not None and standing.grant.source is Source.DEPOSIT
+    return on_deposit and offered.source is Source.LICENSE
+
+
+def _over(decision: Decision, why: str) -> Refusal:
+    return Refusal(Code.QUOTA_EXHAUSTED, (*decision.steps, Step("lease", Code.QUOTA_EXHAUSTED, why)))

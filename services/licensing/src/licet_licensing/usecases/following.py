@@ -1,0 +1,278 @@
+"""Following the chain: events become facts, and what the facts say becomes grants.
+
+The state of a right is derived anew from its standing facts whenever one of them comes, goes or becomes final. So an
+event that is late, repeated, out of order or from a chain that lost cannot leave a trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from licet_kit.logs import get_logger
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from licet_licensing.db import chain, leases, rights
+from licet_licensing.domain.facts import (
+    Asset,
+    Fact,
+    FactKind,
+    deposit_totals,
+    fold_license,
+    license_fact,
+    plan_of,
+)
+from licet_licensing.domain.grants import (
+    Grant,
+    GrantChange,
+    LicenseWindow,
+    follow_deposit,
+    follow_license,
+    open_deposit_grant,
+    open_license_grant,
+    revoke_uncovered,
+)
+from licet_licensing.domain.leases import orphan
+from licet_licensing.usecases.telling import Positions, positions, tell_changes
+
+log = get_logger(__name__)
+
+# Subjects that one transaction brings to finality; the sweep goes on until none is left.
+FINALISE_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An event as it came: where it stands, what it says of a right (if anything), and when it was sent."""
+
+    chain_id: int
+    block_number: int
+    block_hash: str
+    standing: bool
+    asset_id: str | None
+    fact: Fact | None
+    sent_at: datetime
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What following some subjects changes."""
+
+    opened: list[tuple[str, Grant]] = field(default_factory=list)
+    changes: list[GrantChange] = field(default_factory=list)
+
+
+async def hear_events(session: AsyncSession, heard: Sequence[Heard], now: datetime) -> None:
+    """Take in chain events, each once, in whatever order they come."""
+    facts = [event.fact for event in heard if event.fact is not None]
+    subjects = {fact.subject for fact in facts}
+    planned = {str(fact.body["plan_key"]) for fact in facts if fact.kind is FactKind.PLAN_CREATED}
+    if planned:
+        subjects |= await chain.licenses_of_plans(session, planned)
+    newest = _newest_blocks(heard)
+    if subjects:
+        await chain.lock_subjects(session, subjects)
+        await chain.keep_facts(session, facts)
+        retracted = {fact.subject for fact in facts if not fact.standing}
+        await _follow(session, subjects, retracted, {**await positions(session), **newest}, now)
+    await chain.touch_assets(session, _newest_of_assets(heard))
+    sent_at = max(event.sent_at for event in heard)
+    for chain_id, lowest in sorted(_lowest_retracted(heard).items()):
+        await chain.hear_of_retraction(session, chain_id, lowest, sent_at)
+    await chain.hear_of_blocks(session, newest, sent_at)
+
+
+async def hear_of_finality(
+    session: AsyncSession, chain_id: int, number: int, block_hash: str, sent_at: datetime
+) -> None:
+    """Note the highest final block of a chain; `finalise` then applies it to the rights that waited for it."""
+    await chain.hear_of_finality(session, chain_id, number, block_hash, sent_at)
+
+
+async def finalise(session: AsyncSession, now: datetime, limit: int = FINALISE_LIMIT) -> int:
+    """Follow rights whose facts became final; returns how many."""
+    subjects = set(await chain.subjects_to_finalise(session, limit))
+    if subjects:
+        await chain.lock_subjects(session, subjects)
+        await _follow(session, subjects, frozenset(), await positions(session), now)
+    return len(subjects)
+
+
+def _newest_blocks(heard: Sequence[Heard]) -> dict[int, tuple[int, str]]:
+    newest: dict[int, tuple[int, str]] = {}
+    for event in heard:
+        if event.standing:
+            place = (event.block_number, event.block_hash)
+            newest[event.chain_id] = max(newest.get(event.chain_id, place), place)
+    return newest
+
+
+def _lowest_retracted(heard: Sequence[Heard]) -> dict[int, int]:
+    lowest: dict[int, int] = {}
+    for event in heard:
+        if not event.standing:
+            lowest[event.chain_id] = min(lowest.get(event.chain_id, event.block_number), event.block_number)
+    return lowest
+
+
+def _newest_of_assets(heard: Sequence[Heard]) -> dict[str, int]:
+    newest: dict[str, int] = {}
+    for event in heard:
+        if event.standing and event.asset_id is not None:
+            newest[event.asset_id] = max(newest.get(event.asset_id, 0), event.block_number)
+    return newest
+
+
+async def _follow(
+    session: AsyncSession, subjects: Collection[str], retracted: Collection[str], at: Positions, now: datetime
+) -> None:
+    await chain.mark_final(session, subjects)
+    await _follow_plans(session, _of("plan", subjects))
+    await _follow_assets(session, _of("asset", subjects))
+    licenses, deposits = _of("license", subjects), _of("deposit", subjects)
+    known = await rights.lock_subject_grants(session, [*licenses, *deposits])
+    outcome = _Outcome()
+    await _follow_licenses(session, licenses, known, outcome, now)
+    await _follow_deposits(session, deposits, known, retracted, outcome)
+    await _write(session, outcome, at, now)
+
+
+def _of(kind: str, subjects: Collection[str]) -> list[str]:
+    return sorted(subject for subject in subjects if subject.startswith(f"{kind}:"))
+
+
+async def _follow_plans(session: AsyncSession, subjects: Sequence[str]) -> None:
+    for facts in (await chain.standing_facts(session, subjects)).values():
+        await chain.save_plan(session, plan_of(facts[-1]))
+
+
+async def _follow_assets(session: AsyncSession, subjects: Sequence[str]) -> None:
+    newest = await chain.newest_facts(session, subjects)
+    for subject in subjects:
+        registered = newest.get((subject, FactKind.ASSET_REGISTERED))
+        activated = newest.get((subject, FactKind.VERSION_ACTIVATED))
+        asset_id = subject.removeprefix("asset:")
+        if registered is None:
+            await chain.withdraw_asset(session, asset_id)
+            continue
+        asset = Asset(
+            asset_id=asset_id,
+            chain_id=registered.chain_id,
+            slug=str(registered.body["slug"]),
+            version_digest=str(activated.body["version_digest"]) if activated else None,
+            last_block=registered.place.block_number,
+        )
+        await chain.save_asset(session, asset, standing=True)
+
+
+async def _follow_licenses(
+    session: AsyncSession,
+    subjects: Sequence[str],
+    known: dict[str, dict[str, Grant]],
+    outcome: _Outcome,
+    now: datetime,
+) -> None:
+    facts = await chain.standing_facts(session, subjects)
+    folded = {subject: fold_license(map(license_fact, facts.get(subject, []))) for subject in subjects}
+    plans = await chain.plans(session, {said.plan_key for said in folded.values() if said is not None})
+    final = {mirror.chain_id: mirror.final_block for mirror in (await chain.mirrors(session)).values()}
+    for subject, said in folded.items():
+        grants = known.get(subject, {})
+        if said is None:
+            _follow_windows(subject, {}, grants, outcome, now)
+            if grants:
+                await rights.save_moves(session, subject, "", ())
+            continue
+        plan = plans.get(said.plan_key)
+        if plan is None:
+            log.warning("license.waits_for_plan", subject=subject, plan_key=said.plan_key)
+            continue
+        windows = {
+            _grant_id(subject, window.ordinal): LicenseWindow(
+                window, said.holder, said.moved, plan, final.get(plan.chain_id, -1)
+            )
+            for window in said.windows
+        }
+        _follow_windows(subject, windows, grants, outcome, now)
+        if said.former_holders or grants:
+            await rights.save_moves(session, subject, said.asset_id, said.former_holders)
+
+
+def _grant_id(subject: str, window: int) -> str:
+    return f"{subject.partition(':')[2]}:{window}"
+
+
+def _follow_windows(
+    subject: str,
+    windows: dict[str, LicenseWindow],
+    grants: dict[str, Grant],
+    outcome: _Outcome,
+    now: datetime,
+) -> None:
+    seconds = now.timestamp()
+    for grant_id, grant in grants.items():
+        change = follow_license(grant, windows.get(grant_id), seconds)
+        if change is not None:
+            outcome.changes.append(change)
+    _, _, contract, token_id = subject.split(":")
+    for grant_id, said in windows.items():
+        if grant_id not in grants:
+            outcome.opened.append((subject, open_license_grant(said, grant_id, contract, token_id, seconds)))
+
+
+async def _follow_deposits(
+    session: AsyncSession,
+    subjects: Sequence[str],
+    known: dict[str, dict[str, Grant]],
+    retracted: Collection[str],
+    outcome: _Outcome,
+) -> None:
+    for subject, (final, since) in (await chain.deposit_facts(session, subjects)).items():
+        grant = next(iter(known.get(subject, {}).values()), None)
+        newest = since[-1] if since else final
+        opened = grant is None
+        if grant is None:
+            if newest is None:
+                continue  # retracted before it was ever applied
+            grant = _opened_deposit(subject, newest)
+        optimistic = await chain.optimistic_amount(session, grant.chain_id, grant.operator, grant.currency)
+        totals = deposit_totals(_total(final), map(_total, since))
+        change = follow_deposit(grant, totals, optimistic)
+        if opened:
+            followed = change.grant if change else grant
+            outcome.opened.append((subject, replace(followed, version=1)))
+        elif change is not None:
+            outcome.changes.append(revoke_uncovered(change) if subject in retracted else change)
+        if final is not None:
+            await chain.forget_superseded(session, [final])
+
+
+def _total(fact: Fact | None) -> int:
+    return int(fact.body["total"]) if fact else 0
+
+
+def _opened_deposit(subject: str, fact: Fact) -> Grant:
+    _, _, contract, deposit_id = subject.split(":")
+    return open_deposit_grant(
+        grant_id=_grant_id(subject, 0),
+        chain_id=fact.chain_id,
+        contract=contract,
+        deposit_id=deposit_id,
+        payer=str(fact.body["payer"]),
+        operator=str(fact.body["operator"]),
+        token=str(fact.body["token"]),
+    )
+
+
+async def _write(session: AsyncSession, outcome: _Outcome, at: Positions, now: datetime) -> None:
+    for subject, grant in outcome.opened:
+        await rights.insert_grants(session, subject, [grant], now)
+    await rights.save_grants(session, [change.grant for change in outcome.changes], published_at=now)
+    orphaned = [change.grant.grant_id for change in outcome.changes if change.orphaned]
+    if orphaned:
+        open_leases = await leases.lock_open_leases(session, orphaned)
+        await leases.save_leases(session, map(orphan, open_leases))
+    await rights.add_debts(session, [change.debt for change in outcome.changes if change.debt], now)
+    opened = [GrantChange(grant) for _, grant in outcome.opened]
+    await tell_changes(session, [*opened, *outcome.changes], at, now)

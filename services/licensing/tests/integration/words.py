@@ -1,0 +1,160 @@
+"""A chain that tests write by hand: its names and its events."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from licet_licensing.events import Contracts
+from licet_schemas.licet.chain.v1 import chain_pb2 as chain
+
+CHAIN_ID = 31337
+
+
+def address(name: str) -> str:
+    """An address made of a name."""
+    return "0x" + hashlib.sha256(name.encode()).hexdigest()[:40]
+
+
+OPERATOR, CURRENCY = address("operator"), address("currency")
+LICENSE, PLANBOOK, ESCROW = address("License"), address("PlanBook"), address("UsageEscrow")
+ALICE, BOB = address("alice"), address("bob")
+ASSET_ID, DIGEST = "0x" + "a5" * 32, "0x" + "dd" * 32
+SLUG = "owner/model"
+DEPOSIT_ID = "0x" + "d0" * 32
+CONTRACTS = Contracts({CHAIN_ID: (LICENSE, PLANBOOK, ESCROW)})
+PLAN_KEY = f"{CHAIN_ID}:{PLANBOOK}:1"
+DEPOSIT_GRANT = f"{CHAIN_ID}:{ESCROW}:{DEPOSIT_ID}:0"
+PERIOD_S = 86_400
+
+
+def grant_id(token_id: int = 1, window: int = 0) -> str:
+    """The grant of a window of a license."""
+    return f"{CHAIN_ID}:{LICENSE}:{token_id}:{window}"
+
+
+def block_hash(number: int, fork: str = "a") -> str:
+    """The hash of a block on a branch of the chain."""
+    return "0x" + hashlib.sha256(f"{number}{fork}".encode()).hexdigest()
+
+
+def event(number: int, log: int = 0, *, fork: str = "a", **payload: Any) -> chain.ChainEvent:
+    """An event as the indexer observes it for the first time."""
+    said = chain.ChainEvent(
+        chain_id=CHAIN_ID,
+        block_number=number,
+        block_hash=block_hash(number, fork),
+        log_index=log,
+        kind=chain.EVENT_KIND_OBSERVED,
+        incarnation=1,
+        **payload,
+    )
+    return _named(said)
+
+
+def retracted(said: chain.ChainEvent) -> chain.ChainEvent:
+    """The retraction of an event."""
+    gone = chain.ChainEvent()
+    gone.CopyFrom(said)
+    gone.kind = chain.EVENT_KIND_RETRACTED
+    return _named(gone)
+
+
+def returned(said: chain.ChainEvent) -> chain.ChainEvent:
+    """The event when its block is canonical once more."""
+    back = chain.ChainEvent()
+    back.CopyFrom(said)
+    back.kind, back.incarnation = chain.EVENT_KIND_OBSERVED, said.incarnation + 1
+    return _named(back)
+
+
+def _named(said: chain.ChainEvent) -> chain.ChainEvent:
+    kind = "observed" if said.kind == chain.EVENT_KIND_OBSERVED else "retracted"
+    said.event_id = f"{said.chain_id}:{said.block_hash}:{said.log_index}:{kind}:{said.incarnation}"
+    return said
+
+
+def registered() -> chain.ChainEvent:
+    payload = chain.AssetRegistered(asset_id=ASSET_ID, token_id="9", owner=OPERATOR, asset_kind=1, slug=SLUG)
+    return event(1, 0, asset_registered=payload)
+
+
+def activated(number: int = 1, log: int = 1, digest: str = DIGEST) -> chain.ChainEvent:
+    return event(
+        number, log, version_activated=chain.VersionActivated(asset_id=ASSET_ID, version_digest=digest)
+    )
+
+
+def planned(**changes: Any) -> chain.ChainEvent:
+    terms: dict[str, Any] = {
+        "asset_id": ASSET_ID,
+        "currency": CURRENCY,
+        "price": "1000",
+        "period_s": PERIOD_S,
+        "included_units": 100,
+        "unit_price": "0",
+        "metering_rule": "request",
+        "requests_per_s": 10,
+        "transferable": True,
+        "optimistic_units": 5,
+        "optimistic_amount": "0",
+        "server": OPERATOR,
+        "terms_digest": "0x" + "70" * 32,
+    }
+    payload = chain.PlanCreated(plan_id="1", creator=OPERATOR, terms=chain.PlanTerms(**(terms | changes)))
+    return event(2, 0, plan_created=payload)
+
+
+def renewed(
+    number: int, ordinal: int, end_time: int, *, token_id: int = 1, payer: str = ALICE
+) -> chain.ChainEvent:
+    payload = chain.LicenseRenewed(
+        token_id=str(token_id),
+        plan_id="1",
+        asset_id=ASSET_ID,
+        payer=payer,
+        price="1000",
+        end_time=end_time,
+        ordinal=ordinal,
+    )
+    return event(number, 0, license_renewed=payload)
+
+
+def transferred(number: int, sender: str, recipient: str, *, token_id: int = 1) -> chain.ChainEvent:
+    payload = chain.LicenseTransferred(
+        token_id=str(token_id), plan_id="1", asset_id=ASSET_ID, to=recipient, **{"from": sender}
+    )
+    return event(number, 0, license_transferred=payload)
+
+
+def deposited(number: int, total: int, *, payer: str = ALICE, log: int = 0) -> chain.ChainEvent:
+    payload = chain.Deposited(
+        deposit_id=DEPOSIT_ID, payer=payer, operator=OPERATOR, token=CURRENCY, amount="1", total=str(total)
+    )
+    return event(number, log, deposited=payload)
+
+
+def exit_requested(number: int, total: int) -> chain.ChainEvent:
+    payload = chain.ExitRequested(
+        exit_id="1",
+        deposit_id=DEPOSIT_ID,
+        payer=ALICE,
+        operator=OPERATOR,
+        token=CURRENCY,
+        amount="1",
+        total=str(total),
+    )
+    return event(number, 0, exit_requested=payload)
+
+
+def exit_drawn(number: int, total: int) -> chain.ChainEvent:
+    payload = chain.ExitDrawn(
+        exit_id="1",
+        deposit_id=DEPOSIT_ID,
+        payer=ALICE,
+        operator=OPERATOR,
+        token=CURRENCY,
+        amount="1",
+        total=str(total),
+    )
+    return event(number, 0, exit_drawn=payload)
