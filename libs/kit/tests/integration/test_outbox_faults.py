@@ -10,10 +10,8 @@ from urllib.parse import urlsplit
 from google.protobuf.wrappers_pb2 import StringValue
 from licet_kit.db import open_engine
 from licet_kit.relay import OutboxRelay
-from licet_kit.testing.own_kafka import OwnKafka
 from licet_kit.testing.plugin import CreateTopics, Eventually, StartProxy
 from licet_kit.testing.store import TOPIC, WordSettings, WordStore
-from licet_kit.testing.topics import Topics
 from sqlalchemy import text
 
 ReadTopic = Callable[..., Awaitable[list[Any]]]
@@ -97,25 +95,3 @@ async def test_a_relay_survives_an_outage_of_its_database(
         await relay
     values = [StringValue.FromString(record.value).value for record in await read_topic(TOPIC)]
     assert values == ["before", "during", "after"]
-
-
-async def test_a_relay_survives_a_killed_broker(
-    store: WordStore, own_kafka: OwnKafka, read_topic: ReadTopic, eventually: Eventually, topic_prefix: str
-) -> None:
-    settings = WordSettings(kafka_bootstrap=own_kafka.bootstrap, kafka_topic_prefix=topic_prefix)
-    await Topics(own_kafka.bootstrap, topic_prefix).create(TOPIC)
-    stop = asyncio.Event()
-    relay = asyncio.create_task(OutboxRelay(settings, store.engine, store.outbox).run(stop))
-    await store.enqueue("key", "0")
-    await eventually(store.published)
-    await own_kafka.kill()
-    for number in range(1, 20):
-        await store.enqueue("key", f"{number}")
-    await own_kafka.restart()
-    await store.enqueue("key", "20")
-    await eventually(store.published, deadline_s=60)
-    stop.set()
-    await relay
-    records = await read_topic(TOPIC, own_kafka.bootstrap)
-    values = [StringValue.FromString(record.value).value for record in records]
-    assert list(dict.fromkeys(values)) == [f"{number}" for number in range(21)]

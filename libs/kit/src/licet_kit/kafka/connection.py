@@ -1,8 +1,8 @@
 """How every Kafka client of the platform connects."""
 
 import asyncio
-import contextlib
 import ssl
+from collections.abc import Coroutine
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -16,6 +16,8 @@ from licet_kit.settings import KafkaSettings
 REQUEST_TIMEOUT_MS = 10_000
 # A client that cannot start within this says so instead of trying silently for ever.
 START_TIMEOUT_S = 15.0
+# Closing a client whose brokers are away waits for answers that do not come.
+CLOSE_TIMEOUT_S = 3.0
 # One produce batch; larger than the default, because a relay sends hundreds of rows of one partition at once.
 MAX_BATCH_BYTES = 512 * 1024
 
@@ -94,12 +96,24 @@ async def abandon(producer: AIOKafkaProducer) -> None:
     parts._closed = True
     parts._message_accumulator.fail_all(KafkaUnavailable("the producer was abandoned"))
     # The sender awaits requests in flight; closing the connections first ends them.
-    with contextlib.suppress(KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(START_TIMEOUT_S):
-            await parts.client.close()
-    with contextlib.suppress(Exception, asyncio.CancelledError):
-        async with asyncio.timeout(START_TIMEOUT_S):
-            await parts._sender.close()
+    await _quietly(parts.client.close())
+    await _quietly(parts._sender.close())
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Close a consumer, whether the brokers are there or not."""
+    await _quietly(consumer.stop())
+
+
+async def _quietly(closing: Coroutine[Any, Any, None]) -> None:
+    """Close something in a task of its own, for a bounded time, whatever it raises.
+
+    aiokafka's clients await tasks that they have cancelled, which would look like a cancellation of the caller.
+    """
+    task = asyncio.create_task(closing)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait({task}, timeout=CLOSE_TIMEOUT_S)
+    task.cancel()
 
 
 async def start_consumer(settings: KafkaSettings, **options: Any) -> AIOKafkaConsumer:
@@ -109,10 +123,10 @@ async def start_consumer(settings: KafkaSettings, **options: Any) -> AIOKafkaCon
         async with asyncio.timeout(START_TIMEOUT_S):
             await consumer.start()
     except (KafkaError, OSError, TimeoutError) as error:
-        await consumer.stop()
+        await close_consumer(consumer)
         raise KafkaUnavailable(f"cannot start a consumer at {settings.kafka_bootstrap}: {error!r}") from error
     except BaseException:
-        await consumer.stop()
+        await close_consumer(consumer)
         raise
     return consumer
 

@@ -5,16 +5,14 @@ stood, so that nothing is missed; a message may be seen twice.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from licet_kit.errors import Unavailable
-from licet_kit.kafka.connection import KafkaUnavailable, start_consumer, topic_name
+from licet_kit.kafka.connection import KafkaUnavailable, close_consumer, start_consumer, topic_name
 from licet_kit.kafka.message import Decoder, Message, message_of, raw_of
 from licet_kit.lifecycle import wait_or_stop
 from licet_kit.logs import get_logger
@@ -101,8 +99,9 @@ class Fanout(Generic[T]):
             partitions = await self._assign(consumer)
             await self._read(consumer, partitions, stop)
         finally:
-            with contextlib.suppress(KafkaError, OSError):
-                await consumer.stop()
+            # At once: closing a client whose brokers are away takes its time.
+            self._caught_up.clear()
+            await close_consumer(consumer)
 
     async def _assign(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         partitions = await self._partitions(consumer)

@@ -3,10 +3,13 @@
 import asyncio
 import json
 import os
+import secrets
 import sys
 from pathlib import Path
 
 COMMAND_TIMEOUT_S = 120
+# Between the defaults of the local stacks and the range of client sockets.
+_PORTS = range(28_000, 32_700, 2)
 
 
 class OwnKafka:
@@ -19,6 +22,7 @@ class OwnKafka:
 
     async def start(self) -> None:
         """Start it and learn its address."""
+        self._claim_ports()
         await self._command("up", "--detach", "kafka")
         endpoints = json.loads((self._home / "test" / "endpoints.json").read_text())
         self.bootstrap = endpoints["kafka"]["bootstrap"]
@@ -34,6 +38,13 @@ class OwnKafka:
     async def stop(self) -> None:
         """End it for good."""
         await self._command("down")
+
+    def _claim_ports(self) -> None:
+        """Name ports of its own: the first free ones would be taken by another test's broker while this one is dead."""
+        first = secrets.choice(_PORTS)
+        ports = {"kafka": {"broker": first, "controller": first + 1}}
+        (self._home / "test").mkdir(parents=True)
+        (self._home / "test" / "ports.json").write_text(json.dumps(ports))
 
     async def _command(self, command: str, *arguments: str) -> None:
         process = await asyncio.create_subprocess_exec(
