@@ -68,7 +68,9 @@ class WorkerSlot:
     @property
     def ready(self) -> bool:
         counters = self.counters
-        return counters is not None and counters.ready and now_ns() - counters.heartbeat_ns < SILENT_NS
+        if not self.pid or counters is None:
+            return False
+        return counters.ready and now_ns() - counters.heartbeat_ns < SILENT_NS
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keeps a process running until `stop` is set, then drains it."""

@@ -33,10 +33,15 @@ async def shared(
     servers: dict[str, Any], models: dict[str, LoadedModel], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Scene]:
     """One gateway for the tests of a module that do not break it."""
-    async with scene(
-        servers, models, tmp_path_factory.mktemp("shared"), GATEWAY_MAX_BODY_BYTES="4000000"
-    ) as made:
+    folder = tmp_path_factory.mktemp("shared")
+    async with scene(servers, models, folder, GATEWAY_MAX_BODY_BYTES="16000000") as made:
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def visit(shared: Scene) -> Scene:
+    """A caller of the shared gateway who is this test's alone."""
+    return shared.visitor()
 
 
 @pytest.fixture

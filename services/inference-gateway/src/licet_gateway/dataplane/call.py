@@ -174,10 +174,7 @@ class Call:
         if self.stage is Stage.RUNNING:
             self._connection.abort()
             self._finish(Outcome.ABORTED, 0)
-            if not self.answer_started:
-                self.client.refuse(refusal)
-            else:
-                self.client.abort()
+            self._refuse_begun(refusal)
         elif self.stage is not Stage.DONE:
             self._withdraw()
             self.client.refuse(refusal)
@@ -288,7 +285,7 @@ class Call:
             outcome = Outcome.CLIENT_GONE if self._client_gone else Outcome.ABORTED
             self._finish(outcome, 0)
             if not self._client_gone:
-                self.client.refuse(LEASE_DIED if written else LOG_FULL)
+                self._refuse_begun(LEASE_DIED if written else LOG_FULL)
             return
         self.stage = Stage.RUNNING
         body = self._gathered.take()
@@ -376,7 +373,7 @@ class Call:
         elif self.stage is Stage.OPENING:
             # The entry is about to be written: `opened` sees the broken connection no more, so close it here.
             self._finish(Outcome.ABORTED, 0)
-            self.client.refuse(NOT_READY)
+            self._refuse_begun(NOT_READY)
         elif self.stage is Stage.RUNNING:
             self._finish(Outcome.CLIENT_GONE if self._client_gone else Outcome.UPSTREAM_ERROR, 0)
             self._fail_client(502, reason)
@@ -391,6 +388,13 @@ class Call:
             self._withdraw()
             self.client.refuse(NOT_READY)
 
+    def _refuse_begun(self, refusal: Refusal) -> None:
+        """Refuses a call that has a name already; one that was answered in part is cut instead."""
+        if self.answer_started:
+            self.client.abort()
+        else:
+            self.client.refuse(refusal, request_id=self._name)
+
     def _fail_client(self, status: int, reason: str) -> None:
         if self._client_gone:
             return
@@ -399,10 +403,14 @@ class Call:
         else:
             self.client.fail(status, reason)
 
+    @property
+    def _name(self) -> str:
+        return request_id(self._lease.terms.lease_id, self._sequence)
+
     def _finish(self, outcome: Outcome, units: int) -> None:
         self.stage = Stage.DONE
         answer = self._answer
-        name = request_id(self._lease.terms.lease_id, self._sequence).encode()
+        name = self._name.encode()
         record = CallRecord(
             sequence=self._sequence,
             units=units,

@@ -12,9 +12,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from licet_kit.logs import get_logger
+
 from licet_gateway.dataplane import entries
 from licet_gateway.dataplane.lease import Lease
 from licet_gateway.domain import CallRecord
+
+logger = get_logger(__name__)
 
 # Small enough that shipped segments are deleted soon, large enough that turning over costs nothing.
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
@@ -33,21 +37,26 @@ def segment_numbers(folder: Path) -> list[int]:
 class Log:
     """Collects entries and writes them at `flush`. `live` gives the leases that a new segment must repeat."""
 
-    def __init__(self, folder: Path, *, max_bytes: int, live: Callable[[], Iterable[Lease]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        live: Callable[[], Iterable[Lease]],
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
         self._live = live
+        self._segment_bytes = segment_bytes
         self._pending: list[bytes] = []
         self._number = 1
         self._size = 0
+        # The size at which the next segment begins; what a segment repeats of the last one does not count.
+        self._turn_at = segment_bytes
         self._older_bytes = 0
         self._failed = False
         self._fd = self._create()
-        self.error = ""
-
-    @property
-    def has_pending(self) -> bool:
-        return bool(self._pending)
 
     @property
     def admits(self) -> bool:
@@ -67,21 +76,9 @@ class Log:
         """Writes what was added; false where the disk refused it (it is kept and tried again)."""
         if not self._pending:
             return not self._failed
-        data = entries.batch(self._pending)
-        try:
-            written = os.write(self._fd, data)
-            if written != len(data):
-                raise OSError(f"only {written} of {len(data)} bytes were written")
-        except OSError as error:
-            self._failed = True
-            self.error = str(error)
-            # A torn batch in the middle would hide what follows it; if even this fails, the worker must not go on.
-            os.ftruncate(self._fd, self._size)
+        if not self._write():
             return False
-        self._failed = False
-        self._pending.clear()
-        self._size += len(data)
-        if self._size >= SEGMENT_BYTES:
+        if self._size >= self._turn_at:
             self._turn_over()
         return True
 
@@ -95,6 +92,24 @@ class Log:
     def close(self) -> None:
         os.close(self._fd)
 
+    def _write(self) -> bool:
+        data = entries.batch(self._pending)
+        try:
+            written = os.write(self._fd, data)
+            if written != len(data):
+                raise OSError(f"only {written} of {len(data)} bytes were written")
+        except OSError as error:
+            if not self._failed:
+                logger.error("usage_log.refused", error=str(error))
+            self._failed = True
+            # A torn batch in the middle would hide what follows it; if even this fails, the worker must not go on.
+            os.ftruncate(self._fd, self._size)
+            return False
+        self._failed = False
+        self._pending.clear()
+        self._size += len(data)
+        return True
+
     def _create(self) -> int:
         path = segment_path(self._folder, self._number)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -106,16 +121,20 @@ class Log:
         try:
             self._fd = self._create()
         except OSError as error:
+            # The old segment goes on; the next flush tries again.
             self._number -= 1
-            self.error = str(error)
+            logger.error("usage_log.not_turned_over", error=str(error))
             return
         os.close(old)
         self._older_bytes += self._size
         self._size = 0
+        now = time.time_ns()
         for lease in self._live():
-            self._pending.append(entries.lease_entry(lease.ref, lease.sequence, lease.terms, time.time_ns()))
+            self._pending.append(entries.lease_entry(lease.ref, lease.sequence, lease.terms, now))
             self._pending += [entries.open_entry(lease.ref, s, at) for s, at in lease.running.items()]
-        self.flush()
+        if self._pending:
+            self._write()
+        self._turn_at = self._size + self._segment_bytes
 
     def _size_of(self, number: int) -> int:
         try:

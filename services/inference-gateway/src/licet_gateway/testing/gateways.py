@@ -158,20 +158,6 @@ class UsageTopic:
 
     records: list[UsageRecorded] = field(default_factory=list)
 
-    @property
-    def calls(self) -> list[UsageRecorded]:
-        """Records of calls, each once; markers that only end a lease are not calls."""
-        by_id = {record.request_id: record for record in self.records}
-        return [record for record in by_id.values() if not is_marker(record)]
-
-    def of(self, request_id: str) -> UsageRecorded:
-        """The record of one call. Raises LookupError."""
-        return next(record for record in self.records if record.request_id == request_id)
-
-    @property
-    def units(self) -> int:
-        return sum(record.units for record in self.calls)
-
 
 def is_marker(record: UsageRecorded) -> bool:
     """Whether the record only says that its lease has ended."""

@@ -51,6 +51,15 @@ class Wire:
         async with asyncio.timeout(READ_TIMEOUT_S):
             return await self._reader.read(1) == b""
 
+    @property
+    def local_port(self) -> int:
+        port: int = self._writer.get_extra_info("sockname")[1]
+        return port
+
+    def stop_reading(self) -> None:
+        """Takes nothing more from the socket."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+
     def abort(self) -> None:
         """Vanishes: a reset where anything was unread."""
         self._writer.transport.abort()
