@@ -30,7 +30,7 @@ Database = Callable[[Path], Awaitable[str]]
 
 RATES = (0.0, 0.02, 0.05)
 SEEDS = range(24)
-ROUNDS = 14
+ROUNDS = 10
 # Blocks this far below the head are final.
 DEPTH = 10
 

@@ -23,13 +23,17 @@ PACE = Pace(max_span=20, limits=Limits(fork_polls=2, lag_polls=4))
 RPC_TIMEOUT_S = 0.5
 
 
+def catalogue_of(chain: Chain) -> Catalogue:
+    """The catalogue of a chain by the committed ABIs."""
+    return Catalogue(chain, {name: load_abi(name) for name in WATCHED})
+
+
 @asynccontextmanager
 async def leading(engine: AsyncEngine, chain: Chain, pace: Pace = PACE) -> AsyncIterator[Follower]:
     """A follower that has just taken over the chain."""
-    catalogue = Catalogue(chain, {name: load_abi(name) for name in WATCHED})
     async with Node(chain, timeout_s=RPC_TIMEOUT_S) as node:
         async with transaction(engine) as session:
-            track = await lead(session, chain, catalogue)
+            track = await lead(session, chain, catalogue_of(chain))
         async with reading(engine) as session:
             cursor = await chains.read_cursor(session, chain.chain_id)
         yield Follower(engine, node, track, cursor, pace)
