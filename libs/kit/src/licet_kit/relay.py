@@ -70,7 +70,9 @@ class OutboxRelay:
         instruments = meter(__name__)
         self._published = instruments.create_counter(names.OUTBOX_PUBLISHED)
         self._failed = instruments.create_counter(names.OUTBOX_FAILED)
-        self._delay = instruments.create_histogram(names.OUTBOX_DELAY, unit="s")
+        self._delay = instruments.create_histogram(
+            names.OUTBOX_DELAY, unit="s", explicit_bucket_boundaries_advisory=names.DURATION_BOUNDARIES_S
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish until `stop` is set; outages of the brokers or the database are waited for."""

@@ -56,7 +56,9 @@ _handled = _meter.create_counter(names.CONSUMER_HANDLED)
 _repeated = _meter.create_counter(names.CONSUMER_REPEATED)
 _retried = _meter.create_counter(names.CONSUMER_RETRIED)
 _parked = _meter.create_counter(names.CONSUMER_PARKED)
-_duration = _meter.create_histogram(names.CONSUMER_DURATION, unit="s")
+_duration = _meter.create_histogram(
+    names.CONSUMER_DURATION, unit="s", explicit_bucket_boundaries_advisory=names.DURATION_BOUNDARIES_S
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

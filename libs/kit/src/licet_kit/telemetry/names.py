@@ -26,3 +26,22 @@ QUARANTINE_LIFTED = "licet.quarantine.lifted"
 LABEL_TOPIC = "topic"
 LABEL_CONSUMER = "consumer"
 LABEL_REASON = "reason"
+
+# Buckets of durations in seconds: OpenTelemetry's own defaults are made for milliseconds.
+DURATION_BOUNDARIES_S = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+)

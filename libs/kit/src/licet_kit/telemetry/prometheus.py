@@ -83,6 +83,6 @@ def _histograms(name: str, description: str, points: Sequence[HistogramDataPoint
         total, buckets = 0, []
         for bound, count in zip([*point.explicit_bounds, float("inf")], point.bucket_counts, strict=True):
             total += count
-            buckets.append((str(bound) if bound != float("inf") else "+Inf", float(total)))
+            buckets.append((str(float(bound)) if bound != float("inf") else "+Inf", float(total)))
         family.add_metric(_values(point.attributes, labels), buckets, point.sum)
     return family
