@@ -22,7 +22,7 @@ class World:
     """Endpoints of a stack, and clients of its actors. Reads go to Postgres, Kafka and the chain themselves."""
 
     endpoints: dict[str, Any]
-    api_keys: dict[str, str] = field(default_factory=dict)
+    _clients: dict[str, Client] = field(default_factory=dict)
 
     @classmethod
     def of(cls, endpoints_file: Path) -> World:
@@ -41,23 +41,33 @@ class World:
     @property
     def chain(self) -> Chain:
         """The chain, for reading."""
-        return Chain(self.config)
+        return self._client("anyone", self.config).chain
 
     def actor(self, name: str) -> Actor:
-        """A named account."""
-        return actor(name)
+        """A named account, or `<word>-<index>` of the mnemonic."""
+        _, _, index = name.partition("-")
+        return actor(name, int(index) if index else None)
 
     def client(self, name: str) -> Client:
-        """An actor's SDK client, with its API key when one was made."""
-        config = self.actor(name).config(self.config)
-        if name in self.api_keys:
-            config = replace(config, api_key=self.api_keys[name])
-        return Client(config)
+        """An actor's SDK client."""
+        return self._client(name, self.actor(name).config(self.config))
 
     def operator(self) -> Client:
         """The operator's client, with the token of billing's operator routes."""
         token = Path(self.endpoints["operator_token_file"]).read_text().strip()
-        return Client(replace(self.actor("operator").config(self.config), operator_token=token))
+        return self._client(
+            "operator", replace(self.actor("operator").config(self.config), operator_token=token)
+        )
+
+    def close(self) -> None:
+        """Closes every client."""
+        while self._clients:
+            self._clients.popitem()[1].close()
+
+    def _client(self, name: str, config: Config) -> Client:
+        if name not in self._clients:
+            self._clients[name] = Client(config)
+        return self._clients[name]
 
     def rows(self, service: str, query: str, *args: object) -> list[dict[str, Any]]:
         """Rows of one service's database."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from e2e.actors import Actor, actor
+from e2e.actors import Actor
 from e2e.demo import books, calls, story
 from e2e.demo.steps import Notes
 from e2e.observe import eventually
@@ -54,6 +54,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         for step in (story.train_model, story.publish_model, story.create_plans):
             step(world, notes)
         yield Installation(stack, world, notes)
+        world.close()
     finally:
         stack.stop()
 
@@ -71,7 +72,7 @@ def make_buyer(installation: Installation, wallets: Iterator[int]) -> Callable[.
     def make(deposit: int = 0) -> Buyer:
         world, notes = installation.world, installation.notes
         name = f"buyer-{next(wallets)}"
-        person = actor(name, int(name.split("-")[1]))
+        person = world.actor(name)
         client = world.client(name)
         books.fund(world, person.address, FUNDS)
         license_id, _ = client.chain.buy(notes["plan"])

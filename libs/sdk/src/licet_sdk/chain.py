@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
 from eth_account import Account
 from licet_schemas.abi import load_abi
 from web3 import HTTPProvider, Web3
@@ -67,7 +68,15 @@ class Chain:
         self.chain_id = int(entry["chain_id"])
         self.rpc_url = str(entry["rpc_url"])
         self.addresses: dict[str, str] = entry["contracts"]
-        self.w3 = Web3(HTTPProvider(self.rpc_url, request_kwargs={"timeout": RPC_TIMEOUT_S}))
+        self._session = requests.Session()
+        provider = HTTPProvider(
+            self.rpc_url, request_kwargs={"timeout": RPC_TIMEOUT_S}, session=self._session
+        )
+        self.w3 = Web3(provider)
+
+    def close(self) -> None:
+        """Closes pooled connections."""
+        self._session.close()
 
     @property
     def wallet(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Self
 
 from licet_sdk.chain import Chain
 from licet_sdk.config import Config
@@ -50,9 +51,18 @@ class Client:
         return self._replicas[replica](slug, inputs, binary=binary)
 
     def close(self) -> None:
-        """Closes the gateway connections."""
-        for replica in self._replicas.values():
-            replica.close()
+        """Closes every connection that was opened."""
+        for name in ("chain", "licensing", "vault", "usage"):
+            if part := self.__dict__.pop(name, None):
+                part.close()
+        while self._replicas:
+            self._replicas.popitem()[1].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _session(self) -> str:
         if not self.config.session and self.config.private_key:

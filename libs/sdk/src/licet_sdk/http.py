@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 import stamina
@@ -17,14 +17,34 @@ ATTEMPTS = 4
 class Service:
     """JSON over HTTP to one base URL. GETs are repeated when the service cannot be reached; writes never are."""
 
-    def __init__(self, name: str, url: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, name: str, url: str) -> None:
         self.name = name
         self.url = url
-        self._client = httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT_S)
+        self._client = httpx2.Client(base_url=url, timeout=TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Closes pooled connections."""
         self._client.close()
+
+    def authorize(self, token: str) -> Self:
+        """Sends this bearer token from now on."""
+        self._client.headers["authorization"] = f"Bearer {token}"
+        return self
+
+    def probe(self, path: str) -> None:
+        """Raises unless a GET is answered with success, whatever its body."""
+        try:
+            response = self._client.get(path)
+        except httpx2.TransportError as error:
+            raise self._unreachable(error) from error
+        if not response.is_success:
+            raise refusal(response.status_code, response.content, self.name)
 
     def get(self, path: str, **params: str | int) -> Any:
         """GET as JSON; raises Refused for a problem answer, Unreachable when there is none."""
@@ -52,14 +72,17 @@ class Service:
         try:
             response = self._client.request(method, path, **kwargs)
         except httpx2.TransportError as error:
-            raise Unreachable(
-                "unreachable",
-                f"{self.name} at {self.url} did not answer ({type(error).__name__})",
-                "check `make status`, then the service's log with `make logs`",
-            ) from error
+            raise self._unreachable(error) from error
         if response.is_success:
             return response.json() if response.content else None
         raise refusal(response.status_code, response.content, self.name)
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        return Unreachable(
+            "unreachable",
+            f"{self.name} at {self.url} did not answer ({type(error).__name__})",
+            "check `make status`, then the service's log with `make logs`",
+        )
 
 
 def refusal(status: int, content: bytes, service: str) -> Refused | Unreachable:

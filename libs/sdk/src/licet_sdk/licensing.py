@@ -20,6 +20,10 @@ class Licensing:
         self._session = config.session
         self._service = Service("licensing", config.require("licensing"))
 
+    def close(self) -> None:
+        """Closes pooled connections."""
+        self._service.close()
+
     def login(self, chain_id: int) -> dict[str, Any]:
         """Signs in with the configured private key; the session is used by the calls that follow."""
         key = self._config.require("private_key")
@@ -59,5 +63,6 @@ class Licensing:
         return dict(self._authorized().post("/v1/explain", {"slug": slug}))
 
     def _authorized(self) -> Service:
-        token = self._session or self._config.api_key or self._config.require("session")
-        return Service("licensing", self._service.url, {"authorization": f"Bearer {token}"})
+        return self._service.authorize(
+            self._session or self._config.api_key or self._config.require("session")
+        )

@@ -17,6 +17,11 @@ class Usage:
     def __init__(self, config: Config, session: str = "") -> None:
         self._config = config
         self._token = session or config.session or config.api_key
+        self._service = Service("billing", config.require("billing"))
+
+    def close(self) -> None:
+        """Closes pooled connections."""
+        self._service.close()
 
     def charges(self) -> Iterator[dict[str, Any]]:
         """The account's charges, newest first; follows the pages."""
@@ -51,12 +56,10 @@ class Usage:
         return dict(self._as_operator().post("/v1/reconciliation"))
 
     def _as_account(self) -> Service:
-        token = self._token or self._config.require("api_key")
-        return Service("billing", self._config.require("billing"), {"authorization": f"Bearer {token}"})
+        return self._service.authorize(self._token or self._config.require("api_key"))
 
     def _as_operator(self) -> Service:
-        token = self._config.require("operator_token")
-        return Service("billing", self._config.require("billing"), {"authorization": f"Bearer {token}"})
+        return self._service.authorize(self._config.require("operator_token"))
 
     @staticmethod
     def _pages(service: Service, path: str) -> Iterator[dict[str, Any]]:

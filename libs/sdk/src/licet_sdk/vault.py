@@ -18,7 +18,11 @@ class Vault:
 
     def __init__(self, config: Config, session: str = "") -> None:
         token = session or config.session or config.api_key or config.require("session")
-        self._service = Service("model-vault", config.require("vault"), {"authorization": f"Bearer {token}"})
+        self._service = Service("model-vault", config.require("vault")).authorize(token)
+
+    def close(self) -> None:
+        """Closes pooled connections."""
+        self._service.close()
 
     def upload(self, folder: Path) -> tuple[str, dict[str, Any]]:
         """Uploads every artefact that `folder`/manifest.json names, then the manifest; returns (digest, manifest).

@@ -23,12 +23,16 @@ Account.enable_unaudited_hdwallet_features()
 async def wallet(chain: Any) -> Any:
     """A wallet of the development mnemonic on a freshly deployed chain."""
     deployed = await chain()
+    made: list[Chain] = []
 
     def make(index: int) -> Chain:
         key = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}").key
-        return Chain(Config(chains_file=str(deployed.chains_file), private_key="0x" + bytes(key).hex()))
+        made.append(Chain(Config(chains_file=str(deployed.chains_file), private_key="0x" + bytes(key).hex())))
+        return made[-1]
 
-    return make
+    yield make
+    for chain_of_wallet in made:
+        chain_of_wallet.close()
 
 
 def offer(wallet: Any, **changes: Any) -> PlanOffer:

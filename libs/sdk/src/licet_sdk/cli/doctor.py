@@ -65,7 +65,8 @@ def _contracts(config: Config) -> str:
 
 
 def _mirror(config: Config) -> str:
-    state = Service("indexer", config.require("indexer")).get("/v1/chains")["data"][0]
+    with Service("indexer", config.require("indexer")) as indexer:
+        state = indexer.get("/v1/chains")["data"][0]
     return f"head {state['head']['block_number']}, final {state['final']['block_number']}"
 
 
@@ -78,7 +79,8 @@ def _replica(config: Config, url: str) -> str:
 
 
 def _ready(name: str, url: str, path: str) -> str:
-    Service(name, url).get(path)
+    with Service(name, url) as service:
+        service.probe(path)
     return url
 
 

@@ -11,7 +11,7 @@ import typer
 from licet_sdk.chain import PlanOffer
 from licet_sdk.cli.money import parse_amount
 from licet_sdk.cli.output import Output
-from licet_sdk.client import Client
+from licet_sdk.cli.session import connect
 from licet_sdk.errors import ConfigError
 
 asset = typer.Typer(no_args_is_help=True)
@@ -26,7 +26,7 @@ def publish(
 ) -> None:
     """Uploads a version, registers the asset when it is new, and publishes and activates the version on chain."""
     output: Output = context.obj
-    client = Client()
+    client = connect(context)
     with output.step("uploading artefacts"):
         digest, _ = client.vault.upload(folder)
     with output.step("registering the asset"):
@@ -56,7 +56,7 @@ def create(  # noqa: PLR0913 - one option a term
 ) -> None:
     """Puts immutable sale terms on chain."""
     output: Output = context.obj
-    client = Client()
+    client = connect(context)
     try:
         digest = "0x" + sha256(terms.read_bytes()).hexdigest()
     except OSError as error:

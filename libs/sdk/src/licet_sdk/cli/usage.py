@@ -12,7 +12,7 @@ import typer
 
 from licet_sdk import receipts
 from licet_sdk.cli.output import Output
-from licet_sdk.client import Client
+from licet_sdk.cli.session import connect
 from licet_sdk.errors import ConfigError
 from licet_sdk.inference import Tensors
 
@@ -27,7 +27,7 @@ def infer(
 ) -> None:
     """Calls a model."""
     output: Output = context.obj
-    answer = Client().infer(slug, _tensors(inputs), replica=replica)
+    answer = connect(context).infer(slug, _tensors(inputs), replica=replica)
     output.show(
         {
             **{name: value.tolist() for name, value in answer.outputs.items()},
@@ -52,7 +52,7 @@ def usage(
 ) -> None:
     """Lists the account's metered calls, newest first."""
     output: Output = context.obj
-    rows = list(itertools.islice(Client().usage.charges(), limit))
+    rows = list(itertools.islice(connect(context).usage.charges(), limit))
     output.rows(rows, ["request_id", "asset_id", "units", "amount", "state"], "usage")
 
 
@@ -63,7 +63,7 @@ def verify(
 ) -> None:
     """Checks a receipt against the chain: signature, certificate, charge and settlement. Trusts no service."""
     output: Output = context.obj
-    client = Client()
+    client = connect(context)
     checks = receipts.verify(client.usage.receipt(request_id), client.chain)
     output.rows(
         [{"check": c.name, "result": c.detail} for c in checks], ["check", "result"], f"receipt {request_id}"

@@ -8,7 +8,7 @@ import typer
 
 from licet_sdk.cli.money import format_amount, parse_amount
 from licet_sdk.cli.output import Output
-from licet_sdk.client import Client
+from licet_sdk.cli.session import connect
 
 key = typer.Typer(no_args_is_help=True)
 
@@ -20,7 +20,7 @@ def buy(
 ) -> None:
     """Pays a plan's price and receives a license for one period."""
     output: Output = context.obj
-    client = Client()
+    client = connect(context)
     with output.step("buying the license"):
         token_id, sent = client.chain.buy(plan_id, recipient)
     bought = sent.events["LicensePurchased"]
@@ -43,7 +43,7 @@ def deposit(
 ) -> None:
     """Locks money in the escrow for use beyond a plan's included units; it can be taken back after the exit delay."""
     output: Output = context.obj
-    client = Client()
+    client = connect(context)
     with output.step("depositing"):
         deposit_id, sent = client.chain.deposit(operator, parse_amount(amount))
     total = format_amount(sent.events["Deposited"]["total"])
@@ -57,7 +57,7 @@ def create(
 ) -> None:
     """Signs in with the wallet and makes an API key. It is shown this once; keep it."""
     output: Output = context.obj
-    client = Client()
+    client = connect(context)
     with output.step("signing in"):
         login = client.licensing.login(client.chain.chain_id)
     made = client.licensing.create_key(name)
@@ -72,7 +72,7 @@ def claim(
 ) -> None:
     """Distributes the assets' revenue and claims what the wallet is owed."""
     output: Output = context.obj
-    client = Client()
+    client = connect(context)
     with output.step("claiming"):
         amount, sent = client.chain.claim([client.chain.asset_id(slug) for slug in slugs])
     output.show({"claimed": format_amount(amount), "tx_hash": sent.tx_hash}, "claimed")
