@@ -43,6 +43,7 @@ def checks() -> list[Check]:
         Check("forge-fmt", ("forge", "fmt", "--check", "--root", "contracts")),
         *(Check(f"deptry:{path.name}", deptry(path)) for path in distributions()),
         *(Check(f"mypy:{path.name}", (PYTHON, "-m", "mypy", *sources(path))) for path in distributions()),
+        Check("mypy:contracts", (PYTHON, "-m", "mypy", "contracts/script")),
         Check("mypy:rest", (PYTHON, "-m", "mypy", "infra", "tools", "e2e", "examples", "conftest.py")),
         Check("proto", (PYTHON, "tools/proto.py", "--check")),
         Check("abi", (PYTHON, "tools/abi.py", "--check")),

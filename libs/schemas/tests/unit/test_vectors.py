@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,17 @@ def test_batches_equal_the_vectors() -> None:
             leaves = len(payers.levels[0])
             assert (payers.root, payers.sum, leaves) == (line.payer_root, line.amount, line.records)
             assert merkle.verify(settlement.item_leaf(line), tree.proof(i), tree.root)
+
+
+def test_the_vectors_are_what_their_generator_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("vector_generator", VECTORS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    monkeypatch.setattr(generator, "HERE", tmp_path)
+    generator.main()
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == ["receipts.json", "settlement.json", "sumtree.json"]
+    for name in written:
+        assert (tmp_path / name).read_bytes() == (VECTORS / name).read_bytes()
