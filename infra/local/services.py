@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from infra.local.deployment import Deployment, digest
 from infra.local.errors import LocalError
 from infra.local.kafka import create_topics
 from infra.local.keyring import GATEWAYS, Keyring
-from infra.local.part import Part, Task, http_ok, overlay
+from infra.local.part import Part, Task, http_ok
 from infra.local.paths import ROOT, VENV
 from infra.local.ports import LOOPBACK, Ports
 from infra.local.postgres import create_databases_at, database_url
@@ -30,10 +29,10 @@ DATABASE_OWNERS = {
     "vault": "model-vault",
 }
 AFTER = {
-    "indexer": ("postgres", "kafka", "topics", "chain", "contracts", "schema-indexer"),
-    "licensing": ("postgres", "kafka", "topics", "redis", "contracts", "schema-licensing"),
-    "billing": ("postgres", "kafka", "topics", "chain", "contracts", "schema-billing"),
-    "vault": ("postgres", "kafka", "topics", "triton", "contracts", "schema-vault"),
+    "indexer": ("postgres", "kafka", "topics", "chain", "contracts", "schemas"),
+    "licensing": ("postgres", "kafka", "topics", "redis", "contracts", "schemas"),
+    "billing": ("postgres", "kafka", "topics", "chain", "contracts", "schemas"),
+    "vault": ("postgres", "kafka", "topics", "triton", "contracts", "schemas"),
     **dict.fromkeys(GATEWAYS, ("kafka", "topics", "triton", "contracts", "licensing")),
 }
 
@@ -68,12 +67,9 @@ class Services:
 
     def tasks(self, names: Iterable[str]) -> list[Task]:
         """What has to be done before the named services start."""
-        schemas = [
-            Task(f"schema-{name}", partial(self._migrate, name), after=("postgres", "databases"))
-            for name in DATABASE_OWNERS
-            if name in names
-        ]
-        return [Task("contracts", self.deployment.run, after=("chain",)), *schemas, *self._for_external()]
+        owners = [name for name in DATABASE_OWNERS if name in names]
+        schemas = Task("schemas", partial(self._migrate, owners), after=("postgres", "databases"))
+        return [Task("contracts", self.deployment.run, after=("chain",)), schemas, *self._for_external()]
 
     def _for_external(self) -> list[Task]:
         """Databases and topics on servers that run elsewhere; a local server gets its own when it starts."""
@@ -186,26 +182,48 @@ class Services:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
-    def _migrate(self, name: str) -> None:
-        """Bring a service's database to its newest schema; nothing to do if no migration has changed."""
-        sources = [*(ROOT / "services" / DATABASE_OWNERS[name] / "migrations").rglob("*.*"), *kit_sources()]
-        stamp = self.profile.home / "stamps" / f"schema-{name}"
-        key = digest(sorted(path for path in sources if path.suffix in {".py", ".sql"}), self._database(name))
-        if "postgres" not in self.profile.external and stamp.exists() and stamp.read_text() == key:
+    def _migrate(self, owners: list[str]) -> None:
+        """Bring each owner's database to its newest schema, those whose migrations have changed."""
+        stale = [name for name in owners if not self._has_schema(name)]
+        if not stale:
             return
+        pairs = [text for name in stale for text in (self._database(name), str(migrations(name)))]
         done = subprocess.run(
-            [str(PYTHON), "-m", f"licet_{name}", "migrate"],
-            env=overlay(os.environ, self._environment(name, name.upper())),
-            cwd=self.profile.home,
+            [str(PYTHON), "-m", "infra.local.migrate", *pairs],
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=MIGRATION_TIMEOUT_S,
             check=False,
         )
         if done.returncode != 0:
-            raise SchemaFailed(f"licet_{name} migrate: {(done.stderr or done.stdout).strip()[-2000:]}")
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(key)
+            raise SchemaFailed(
+                f"the schemas of {', '.join(stale)}: {(done.stderr or done.stdout).strip()[-2000:]}"
+            )
+        for name in stale:
+            self._stamp(name).parent.mkdir(parents=True, exist_ok=True)
+            self._stamp(name).write_text(self._schema_key(name))
+
+    def _has_schema(self, name: str) -> bool:
+        """Whether these very migrations ran; of a server that runs elsewhere nothing is assumed."""
+        stamp = self._stamp(name)
+        return (
+            "postgres" not in self.profile.external
+            and stamp.exists()
+            and stamp.read_text() == self._schema_key(name)
+        )
+
+    def _stamp(self, name: str) -> Path:
+        return self.profile.home / "stamps" / f"schema-{name}"
+
+    def _schema_key(self, name: str) -> str:
+        own = [path for path in migrations(name).rglob("*") if path.suffix in {".py", ".sql"}]
+        return digest(sorted([*own, *kit_sources()]), self._database(name))
+
+
+def migrations(name: str) -> Path:
+    """Folder of a service's migrations."""
+    return ROOT / "services" / DATABASE_OWNERS[name] / "migrations"
 
 
 def kit_sources() -> list[Path]:

@@ -6,14 +6,19 @@ import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from licet_kit.db import make_engine
+from licet_kit.migrations import require_head
 
 from infra.local.part import Part, overlay
+from infra.local.postgres import database_url
 from infra.local.profile import SERVERS, SERVICES, STOP_WAVES, Profile
 from infra.local.servers import server_endpoints
-from infra.local.services import AFTER, DATABASE_OWNERS, Services
+from infra.local.services import AFTER, DATABASE_OWNERS, Services, migrations
+from infra.local.tests.conftest import MakeStack
 
 CONTRACTS = (
     *("AccessManager", "Directory", "AssetRegistry", "PlanBook", "License"),
@@ -80,9 +85,24 @@ def test_each_replica_has_a_log_and_a_key_of_its_own(services: Services) -> None
 def test_each_owner_of_a_database_is_migrated_before_it_starts(services: Services) -> None:
     tasks = {task.name for task in services.tasks(SERVICES)}
 
-    assert tasks == {"contracts", *(f"schema-{name}" for name in DATABASE_OWNERS)}
-    assert all(f"schema-{name}" in AFTER[name] for name in DATABASE_OWNERS)
-    assert {task.name for task in services.tasks(["vault"])} == {"contracts", "schema-vault"}
+    assert tasks == {"contracts", "schemas"}
+    assert all("schemas" in AFTER[name] for name in DATABASE_OWNERS)
+
+
+async def test_a_migrated_database_is_one_that_its_service_accepts(
+    services: Services, make_stack: MakeStack
+) -> None:
+    stack = make_stack()
+    stack.start(["postgres"])
+    found = replace(services, endpoints={**services.endpoints, "postgres": stack.endpoints["postgres"]})
+    schemas = next(task for task in found.tasks(SERVICES) if task.name == "schemas")
+
+    schemas.run()
+
+    for name in DATABASE_OWNERS:
+        engine = make_engine(database_url(stack.endpoints["postgres"]["url"], f"licet_{name}"))
+        await require_head(engine, migrations(name))
+        await engine.dispose()
 
 
 def test_external_servers_get_databases_and_topics_too(services: Services, tmp_path: Path) -> None:
