@@ -5,8 +5,10 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 from licet_kit.db import open_engine
 from licet_schemas.manifest import Manifest, parse
 from licet_vault.db import MIGRATIONS
@@ -19,6 +21,11 @@ from infra.local.triton import remove_memory, triton
 
 START_TIMEOUT_S = 40.0
 STOP_TIMEOUT_S = 15.0
+WORKER_TOKEN = "worker-token"
+ACCOUNTS: dict[str, dict[str, Any]] = {
+    "licet_live_alice": {"account_id": "alice", "wallets": ["0x" + "A" * 40]},
+    "licet_session_bob": {"account_id": "bob", "wallets": ["0x" + "b" * 40]},
+}
 LOOPBACK = "127.0.0.1"
 
 
@@ -139,3 +146,28 @@ def start_triton(triton_server: TritonServer) -> Callable[[], None]:
 async def engine(database: Callable[..., Awaitable[str]]) -> AsyncIterator[AsyncEngine]:
     async with open_engine(await database(MIGRATIONS)) as opened:
         yield opened
+
+
+@pytest.fixture
+async def licensing_url(unused_tcp_port: int) -> AsyncIterator[str]:
+    """Introspection as licensing's interface note states it."""
+
+    async def introspect(request: web.Request) -> web.Response:
+        if request.headers.get("authorization") != f"Bearer {WORKER_TOKEN}":
+            return web.json_response({"code": "credential_invalid"}, status=401)
+        body = await request.json()
+        account = ACCOUNTS.get(body.get("session") or body.get("api_key"))
+        fits = account is not None and ("session" in body) == str(body.get("session", "")).startswith(
+            "licet_session_"
+        )
+        return web.json_response(
+            account if fits else {"code": "credential_invalid"}, status=200 if fits else 401
+        )
+
+    app = web.Application()
+    app.router.add_post("/v1/introspect", introspect)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    yield f"http://127.0.0.1:{unused_tcp_port}"
+    await runner.cleanup()

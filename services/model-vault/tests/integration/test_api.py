@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from aiohttp import web
 from licet_kit.db import reading, transaction
 from licet_schemas.manifest import digest_bytes
 from licet_vault import db
@@ -24,35 +23,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 WORKER_TOKEN = "worker-token"
 LIMIT_BYTES = 3 << 20
 ALICE, BOB = "licet_live_alice", "licet_session_bob"
-ACCOUNTS: dict[str, dict[str, Any]] = {
-    ALICE: {"account_id": "alice", "wallets": ["0xAAAA"]},
-    BOB: {"account_id": "bob", "wallets": ["0xbbbb"]},
-}
-
-
-@pytest.fixture
-async def licensing_url(unused_tcp_port: int) -> AsyncIterator[str]:
-    """Introspection as licensing's interface note states it."""
-
-    async def introspect(request: web.Request) -> web.Response:
-        if request.headers.get("authorization") != f"Bearer {WORKER_TOKEN}":
-            return web.json_response({"code": "credential_invalid"}, status=401)
-        body = await request.json()
-        account = ACCOUNTS.get(body.get("session") or body.get("api_key"))
-        fits = account is not None and ("session" in body) == str(body.get("session", "")).startswith(
-            "licet_session_"
-        )
-        return web.json_response(
-            account if fits else {"code": "credential_invalid"}, status=200 if fits else 401
-        )
-
-    app = web.Application()
-    app.router.add_post("/v1/introspect", introspect)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
-    yield f"http://127.0.0.1:{unused_tcp_port}"
-    await runner.cleanup()
 
 
 @pytest.fixture
@@ -218,8 +188,10 @@ async def test_a_manifest_cannot_name_what_only_another_account_has_uploaded(
     stolen = await client.post("/v1/manifests", content=tumour_files["manifest.json"], headers=bearer(BOB))
     assert (stolen.status_code, stolen.json()["code"]) == (422, "artifact_missing")
     async with reading(engine) as session:
-        assert await db.is_publisher(session, digest_bytes(tumour_files["manifest.json"]), "0xaaaa")
-        assert not await db.is_publisher(session, digest_bytes(tumour_files["manifest.json"]), "0xbbbb")
+        assert await db.is_publisher(session, digest_bytes(tumour_files["manifest.json"]), "0x" + "a" * 40)
+        assert not await db.is_publisher(
+            session, digest_bytes(tumour_files["manifest.json"]), "0x" + "b" * 40
+        )
 
 
 async def test_an_artefact_that_is_missing_is_named(

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
+import onnx
 import pytest
 from licet_kit.clock import ManualClock
 from licet_kit.db import reading, transaction
@@ -24,6 +25,7 @@ from licet_vault.repository.place import Repository
 from licet_vault.store import MasterKey, ObjectStore
 from licet_vault.usecases.loading import Loader
 from licet_vault.usecases.publishing import record_manifest
+from onnx import helper
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -454,6 +456,33 @@ async def test_another_master_key_serves_nothing(
     await refused(vault, "load_failed")
 
 
+def unknown_operator(graph: onnx.ModelProto) -> None:
+    graph.graph.node.append(helper.make_node("NoSuchOperator", ["PROBABILITIES"], ["y"]))
+
+
+def not_a_number(graph: onnx.ModelProto) -> None:
+    last = graph.graph.node[-1]
+    last.output[0] = "p"
+    graph.graph.node.append(helper.make_node("Neg", ["p"], ["minus"]))
+    graph.graph.node.append(helper.make_node("Log", ["minus"], ["PROBABILITIES"]))
+
+
+@pytest.mark.parametrize("change", [unknown_operator, not_a_number])
+async def test_a_graph_that_only_fails_when_it_runs_is_refused(
+    change: Callable[[onnx.ModelProto], None], vault: Vault, tumour_files: dict[str, bytes]
+) -> None:
+    graph = onnx.load_from_string(tumour_files["model.onnx"])
+    change(graph)
+    body = graph.SerializeToString()
+    manifest = json.loads(tumour_files["manifest.json"])
+    for artifact in manifest["artifacts"]:
+        if artifact["name"] == "model.onnx":
+            artifact.update(sha256=digest_bytes(body), size_bytes=len(body))
+    files = {**tumour_files, "model.onnx": body, "manifest.json": manifests.canonical(manifest)}
+    await vault.activate(await vault.upload(files))
+    await refused(vault, "load_failed")
+
+
 async def test_one_refused_version_does_not_hold_up_the_others(
     vault: Vault, identity_files: dict[str, bytes]
 ) -> None:
@@ -465,6 +494,25 @@ async def test_one_refused_version_does_not_hold_up_the_others(
     await vault.activate(digest)
     await vault.reconciler.step()
     assert {m.asset_id: m.state for m in await vault.told()} == {first: "refused", vault.asset_id: "ready"}
+
+
+async def test_a_name_that_two_assets_share_is_not_unloaded_for_one_of_them(
+    vault: Vault, identity_files: dict[str, bytes]
+) -> None:
+    """One owner, one slug, one manifest, two chains."""
+    digest = await vault.upload(identity_files)
+    activation = await vault.activate(digest)
+    first = vault.asset_id
+    vault.asset_id = "0xe" + first[3:]
+    await vault.fact(FactKind.REGISTERED, owner=OWNER, slug=vault.slug)
+    await vault.activate(digest)
+    await vault.reconciler.step()
+    gone = Truth(1, retracted=True)
+    await vault.record(AssetFact(first, activation.kind, activation.position, gone, digest=digest))
+    for _ in range(3):
+        await vault.reconciler.step()
+    assert {m.asset_id: m.state for m in await vault.told()} == {first: "unloaded", vault.asset_id: "ready"}
+    assert vault.infer(digest, "INPUT0") == 200
 
 
 async def test_an_asset_that_the_vault_has_never_seen_is_nothing_to_it(
