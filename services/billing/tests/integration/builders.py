@@ -39,6 +39,9 @@ class Gateway:
     replica_key: bytes = REPLICA_KEY
     receipt_key: bytes = RECEIPT_KEY
     validity: tuple[int, int] = FOREVER
+    now_s: int = NOW_S
+    payer: str = PAYER
+    token: str = TOKEN
     _leases: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -83,8 +86,8 @@ class Gateway:
             units=units,
             price_book_version=self.price_book_version,
             outcome=outcome,
-            started_at=Timestamp(seconds=NOW_S, nanos=123_000_000),
-            ended_at=Timestamp(seconds=NOW_S, nanos=456_000_000),
+            started_at=Timestamp(seconds=self.now_s, nanos=123_000_000),
+            ended_at=Timestamp(seconds=self.now_s, nanos=456_000_000),
             request_commitment=bytes(32),
             response_commitment=bytes([1]) * 32,
         )
@@ -134,12 +137,12 @@ class Gateway:
             source=licensing_pb2.GRANT_SOURCE_DEPOSIT,
             state="live",
             account_id=self.account_id,
-            wallet=PAYER,
+            wallet=self.payer,
             chain_id=self.chain_id,
             contract=self.escrow,
             token_id=self.deposit_id,
             granted=str(granted),
-            currency=TOKEN,
+            currency=self.token,
             operator=self.operator,
         )
 
@@ -151,14 +154,14 @@ class Gateway:
             source=licensing_pb2.GRANT_SOURCE_LICENSE,
             state="live",
             account_id=self.account_id,
-            wallet=PAYER,
+            wallet=self.payer,
             chain_id=self.chain_id,
             contract="0x" + "1c" * 20,
             token_id="5",
             plan_id=self.plan_id,
             asset_id=self.asset_id,
             granted=str(granted),
-            currency=TOKEN,
+            currency=self.token,
             operator=self.operator,
         )
 

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from faststream.kafka import KafkaBroker
 from google.protobuf.message import Message as ProtobufMessage
-from licet_billing.consumers import Consumers, subscribe_all
-from licet_billing.db import ledger as ledger_rows
 from licet_billing.domain.ledger import Account, AccountKind, Currency
 from licet_billing.usecases import intake
 from licet_kit.db import transaction
-from licet_kit.kafka import Raw, Subscription, inspect_subscribers, make_broker, replay
-from licet_kit.outbox import topic_of
-from licet_kit.settings import KafkaSettings
+from licet_kit.kafka import Raw, inspect_subscribers, replay
 from licet_schemas.licet.chain.v1 import chain_pb2
 from licet_schemas.licet.usage.v1 import usage_pb2
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .builders import CHAIN, DEPOSIT, ESCROW, OPERATOR, TOKEN, ChainLog, Gateway, fence, retracted
+from .inbox import Inbox, make_inbox, raw
 
 USD = Currency(CHAIN, TOKEN)
 CUSTOMER, ACCRUED, RECEIVABLE = (
@@ -33,54 +26,9 @@ CUSTOMER, ACCRUED, RECEIVABLE = (
 )
 
 
-class Settings(KafkaSettings):
-    """Enough to hang subscribers on a broker that is never started."""
-
-    service_name = "billing"
-    http_port: int = 0
-
-
-@dataclass
-class Inbox:
-    """Delivers messages to the consumers as a partition would, without a broker."""
-
-    engine: AsyncEngine
-    subscriptions: Sequence[Subscription[Any]]
-    broker: KafkaBroker
-
-    async def send(self, *messages: ProtobufMessage) -> None:
-        """Delivers messages of one topic as one batch."""
-        raws = [raw(message) for message in messages]
-        await self.subscription(raws[0].topic).delivery.deliver(raws)
-
-    def subscription(self, topic: str) -> Subscription[Any]:
-        return next(s for s in self.subscriptions if s.delivery.place.topic == topic)
-
-    async def rows(self, query: str) -> list[Any]:
-        async with transaction(self.engine) as session:
-            return list((await session.execute(text(query))).all())
-
-    async def balances(self, *accounts: Account) -> tuple[int, ...]:
-        async with transaction(self.engine) as session:
-            found = await ledger_rows.lock_balances(session, accounts)
-        return tuple(found[account] for account in accounts)
-
-
-def raw(message: ProtobufMessage) -> Raw:
-    value: Any = message
-    key = getattr(value, "lease_id", "") or getattr(value, "grant_id", "") or "key"
-    event_id = getattr(value, "event_id", "") or value.request_id
-    headers = {"ce_type": message.DESCRIPTOR.full_name, "ce_id": event_id}
-    topic = topic_of(type(message))
-    return Raw(topic, key, event_id, message.SerializeToString(), headers, datetime.now(UTC))
-
-
 @pytest.fixture
 def inbox(engine: AsyncEngine) -> Inbox:
-    settings = Settings.model_validate({"kafka_bootstrap": "127.0.0.1:1"})
-    broker = make_broker(settings)
-    handlers = Consumers({CHAIN: ESCROW}, OPERATOR)
-    return Inbox(engine, subscribe_all(broker, settings, engine, handlers), broker)
+    return make_inbox(engine, CHAIN, ESCROW, OPERATOR)
 
 
 @pytest.fixture

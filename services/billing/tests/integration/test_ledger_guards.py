@@ -154,7 +154,9 @@ async def test_concurrent_spending_never_exceeds_the_balance(engine: AsyncEngine
 
 async def test_posting_batches_form_one_hash_chain(engine: AsyncEngine) -> None:
     """Of customers who share no balance row, so that nothing but the chain's own head keeps them apart."""
-    await asyncio.gather(*(post(engine, spend(f"a{i}", 1, f"0x{i}"), spend(f"b{i}", 2, f"0x{i}")) for i in range(6)))
+    await asyncio.gather(
+        *(post(engine, spend(f"a{i}", 1, f"0x{i}"), spend(f"b{i}", 2, f"0x{i}")) for i in range(6))
+    )
     async with transaction(engine) as session:
         chain = (await session.execute(text("SELECT * FROM ledger_posting_batches ORDER BY number"))).all()
         previous = rows.GENESIS
