@@ -64,7 +64,8 @@ def main(
         if isinstance(settings, ChainsSettings):
             settings.chains()
     except LicetError as error:
-        print(f"{settings_cls.service_name}: {error}", file=sys.stderr)  # noqa: T201  before there are logs
+        for line in str(error).splitlines():
+            print(f"{settings_cls.service_name}: {line}", file=sys.stderr)  # noqa: T201  before there are logs
         return EXIT_CONFIG
     if arguments.check_config:
         print(f"{settings_cls.service_name}: the configuration is valid")  # noqa: T201  the command's answer

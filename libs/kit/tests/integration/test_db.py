@@ -73,7 +73,8 @@ async def test_what_is_not_an_amount_does_not_reach_the_database(store: WordStor
 
 
 def test_a_signed_amount_may_be_negative() -> None:
-    process, dialect = SignedAmount().process_bind_param, PGDialect_asyncpg()
+    dialect = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+    process = SignedAmount().process_bind_param
     assert process(-MAX_AMOUNT, dialect) == -MAX_AMOUNT
     with pytest.raises(AmountInvalid):
         process(-MAX_AMOUNT - 1, dialect)
