@@ -1,0 +1,256 @@
+"""The mirror against the deployed contracts' own views: the real events of every step of the path."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from eth_utils.address import to_checksum_address as checksum
+from eth_utils.crypto import keccak
+from licet_indexer.db import mirror
+from licet_indexer.domain import rows as r
+from licet_indexer.domain.catalogue import WATCHED
+from licet_indexer.domain.chain import Chain, asset_id
+from licet_indexer.follower.follow import Follower
+from licet_indexer.main import MIGRATIONS
+from licet_indexer.settings import IndexerSettings
+from licet_indexer.testing.pilot import catch_up, leading
+from licet_kit.db import open_engine, reading
+from licet_kit.testing.deployment import DeployedChain
+from licet_kit.testing.plugin import CreateDatabase, StartChain
+from licet_schemas import settlement
+from licet_schemas.abi import load_abi
+from licet_schemas.licet.chain.v1 import chain_pb2
+from sqlalchemy.ext.asyncio import AsyncEngine
+from web3 import AsyncHTTPProvider, AsyncWeb3
+
+DAY_S = 86_400
+PUBLISHER, BUYER, SECOND = 2, 3, 4
+PRICE, UNIT_PRICE = 5_000_000, 100
+
+
+class Path:
+    """The accounts and contracts of the path, and their transactions."""
+
+    def __init__(self, deployed: DeployedChain) -> None:
+        self._provider = AsyncHTTPProvider(deployed.anvil.rpc_url)
+        self.w3 = AsyncWeb3(self._provider)
+        self.deployed = deployed
+        self.contracts: dict[str, Any] = {
+            name: self.w3.eth.contract(checksum(deployed.contracts[name]), abi=load_abi(name))
+            for name in (*WATCHED, "TestUSD")
+        }
+        self.token = deployed.contracts["TestUSD"]
+        self.operator = deployed.operator.address
+        self.asset = ""
+        self.deposit = b""
+
+    async def close(self) -> None:
+        await self._provider.disconnect()
+
+    def of(self, index: int) -> str:
+        return self.deployed.account(index).address
+
+    async def send(self, sender: str, contract: str, function: str, *args: Any) -> None:
+        call = self.contracts[contract].functions[function](*args)
+        tx = await call.transact({"from": checksum(sender)})
+        receipt = await self.w3.eth.wait_for_transaction_receipt(tx, poll_latency=0.01)
+        assert receipt["status"] == 1, f"{contract}.{function} failed"
+
+    async def view(self, contract: str, function: str, *args: Any) -> Any:
+        return await self.contracts[contract].functions[function](*args).call()
+
+    async def publish(self) -> None:
+        publisher = self.of(PUBLISHER)
+        slug = "acme/tumour-risk"
+        await self.send(publisher, "AssetRegistry", "register", slug, 1, checksum(publisher))
+        token = int.from_bytes(keccak(text=slug))
+        self.asset = asset_id(31337, self.deployed.contracts["AssetRegistry"], token)
+        for digest in (b"\x01" * 32, b"\x02" * 32):
+            await self.send(
+                publisher, "AssetRegistry", "publishVersion", self.asset, digest, "ipfs://manifest"
+            )
+        await self.send(publisher, "AssetRegistry", "activateVersion", self.asset, b"\x02" * 32)
+
+    async def offer(self) -> None:
+        terms = (
+            self.asset,
+            checksum(self.token),
+            PRICE,
+            30 * DAY_S,
+            100,
+            UNIT_PRICE,
+            "rows:FEATURES",
+            10,
+            True,
+            5,
+            1000,
+            checksum(self.operator),
+            b"\x03" * 32,
+        )
+        for _ in range(2):
+            await self.send(self.of(PUBLISHER), "PlanBook", "createPlan", terms)
+        await self.send(self.of(PUBLISHER), "PlanBook", "closePlan", 2)
+
+    async def buy(self) -> None:
+        buyer = self.of(BUYER)
+        await self.send(buyer, "TestUSD", "mint", checksum(buyer), 10**12)
+        for spender in ("LicenseSale", "UsageEscrow"):
+            address = checksum(self.deployed.contracts[spender])
+            await self.send(buyer, "TestUSD", "approve", address, 10**12)
+        for _ in range(2):
+            await self.send(buyer, "LicenseSale", "purchase", 1, checksum(buyer), PRICE)
+        await self.send(buyer, "LicenseSale", "renew", 1, PRICE)
+        await self.send(buyer, "License", "transferFrom", checksum(buyer), checksum(self.of(SECOND)), 2)
+
+    async def use(self) -> None:
+        """Deposits, asks for two exits, and is settled so that both exits are drawn on."""
+        now = (await self.w3.eth.get_block("latest"))["timestamp"]
+        key, buyer, token = checksum(self.of(9)), self.of(BUYER), checksum(self.token)
+        if not await self.view("UsageEscrow", "isOperator", checksum(self.operator)):
+            await self.send(self.operator, "UsageEscrow", "registerOperator", key, now, now + DAY_S)
+        await self.send(self.operator, "UsageEscrow", "setReceiptKey", key, now, 2**64 - 1)
+        await self.send(self.operator, "UsageEscrow", "setSettlerCap", token, 10**12)
+        await self.send(buyer, "UsageEscrow", "deposit", checksum(self.operator), token, 10_000)
+        escrow = checksum(self.operator)
+        self.deposit = await self.view("UsageEscrow", "depositIdOf", checksum(buyer), escrow, token)
+        for amount in (3_000, 2_000):
+            await self.send(buyer, "UsageEscrow", "requestExit", self.deposit, amount)
+        await self.settle(1, 1_000, 500)
+        await self.settle(2, 6_000)
+
+    async def settle(self, batch: int, *amounts: int) -> None:
+        asset = bytes.fromhex(self.asset[2:])
+        items = [settlement.Item(self.deposit, asset, 0, amount, b"\x04" * 32, 3) for amount in amounts]
+        root = settlement.batch_tree(items).root
+        lines = [(i.source, i.asset_id, i.window, i.amount, i.payer_root, i.records) for i in items]
+        await self.send(self.operator, "UsageEscrow", "settle", batch, root, "file://leaves", lines)
+
+    async def collect(self) -> None:
+        delay = await self.view("UsageEscrow", "exitDelay")
+        await self.deployed.anvil.advance(delay + 1)
+        for exit_id in await self.view("UsageEscrow", "openExitsOf", self.deposit):
+            await self.send(self.of(BUYER), "UsageEscrow", "withdraw", exit_id)
+        token = checksum(self.token)
+        await self.send(self.of(PUBLISHER), "RevenueRouter", "distribute", self.asset, token)
+        await self.send(self.of(PUBLISHER), "RevenueRouter", "claim", token)
+        owner, heir = checksum(self.of(PUBLISHER)), checksum(self.of(SECOND))
+        number = await self.view("AssetRegistry", "tokenIdOf", self.asset)
+        await self.send(self.of(PUBLISHER), "AssetRegistry", "transferFrom", owner, heir, number)
+
+
+@pytest.fixture
+async def path(chain: StartChain) -> AsyncIterator[Path]:
+    walked = Path(await chain())
+    for step in (walked.publish, walked.offer, walked.buy, walked.use, walked.collect):
+        await step()
+    yield walked
+    await walked.close()
+
+
+@pytest.fixture
+async def engine(database: CreateDatabase) -> AsyncIterator[AsyncEngine]:
+    async with open_engine(await database(MIGRATIONS)) as opened:
+        yield opened
+
+
+def followed(path: Path) -> Chain:
+    settings = IndexerSettings(
+        database_url="postgresql://unused/x",
+        kafka_bootstrap="unused:1",
+        chains_file=path.deployed.chains_file,
+    )
+    return settings.followed_chains()[0]
+
+
+async def row_of(engine: AsyncEngine, table: type[r.RowT], *key: int | str) -> r.RowT:
+    async with reading(engine) as session:
+        found = (await mirror.load(session, [(table, key)]))[table, key]
+    assert isinstance(found, table)
+    return found
+
+
+async def follow(engine: AsyncEngine, chain: Chain) -> Follower:
+    async with leading(engine, chain) as follower:
+        await catch_up(follower)
+        return follower
+
+
+async def test_mirror_says_what_the_contracts_say(path: Path, engine: AsyncEngine) -> None:
+    chain = followed(path)
+    await follow(engine, chain)
+    cid, token = chain.chain_id, checksum(path.token)
+
+    asset = await row_of(engine, r.Asset, cid, path.asset)
+    assert asset.owner == (await path.view("AssetRegistry", "assetOwner", path.asset)).lower()
+    assert (
+        asset.active_version == "0x" + (await path.view("AssetRegistry", "activeVersion", path.asset)).hex()
+    )
+    assert asset.slug == await path.view("AssetRegistry", "slugOf", path.asset)
+    assert asset.token_id == await path.view("AssetRegistry", "tokenIdOf", path.asset)
+    for digest in ("0x" + "01" * 32, "0x" + "02" * 32):
+        version = await row_of(engine, r.Version, cid, path.asset, digest)
+        held = await path.view("AssetRegistry", "versionOf", path.asset, digest)
+        assert (version.ordinal, version.published_at, version.uri) == tuple(held)
+
+    for plan_id in (1, 2):
+        plan = await row_of(engine, r.Plan, cid, plan_id)
+        assert plan.open == await path.view("PlanBook", "isOpen", plan_id)
+        terms = await path.view("PlanBook", "termsOf", plan_id)
+        assert (plan.price, plan.period_s, plan.included_units, plan.unit_price) == tuple(terms[2:6])
+        assert (plan.metering_rule, plan.requests_per_s, plan.transferable) == tuple(terms[6:9])
+        assert (plan.optimistic_units, plan.optimistic_amount) == tuple(terms[9:11])
+        assert (plan.server, plan.terms_digest) == (terms[11].lower(), "0x" + terms[12].hex())
+
+    for number in (1, 2):
+        held_license = await row_of(engine, r.License, cid, number)
+        assert held_license.holder == (await path.view("License", "ownerOf", number)).lower()
+        on_chain = await path.view("License", "licenseOf", number)
+        mine = (held_license.plan_id, held_license.start_time, held_license.end_time, held_license.ordinal)
+        assert mine == tuple(on_chain[:4])
+
+    deposit = await row_of(engine, r.Deposit, cid, "0x" + path.deposit.hex())
+    on_chain = await path.view("UsageEscrow", "depositOf", path.deposit)
+    assert (deposit.total - deposit.drawn, deposit.drawn) == tuple(on_chain[3:])
+    last = await path.view("UsageEscrow", "lastBatchOf", checksum(path.operator))
+    batch = await row_of(engine, r.Batch, cid, path.operator, last)
+    assert (
+        batch.root
+        == "0x" + (await path.view("UsageEscrow", "batchRootOf", checksum(path.operator), last)).hex()
+    )
+    key = await row_of(engine, r.OperatorKey, cid, path.operator, path.of(9))
+    interval = await path.view("UsageEscrow", "receiptKeyOf", checksum(path.operator), checksum(path.of(9)))
+    assert (key.valid_from, key.valid_until) == (interval[0], min(interval[1], 2**63 - 1))
+
+    revenue = await row_of(engine, r.Revenue, cid, path.asset, path.token)
+    pending = await path.view("RevenueRouter", "pendingOf", path.asset, token)
+    assert revenue.sale + revenue.usage - revenue.distributed == pending[0]
+    earning = await row_of(engine, r.Earning, cid, path.of(PUBLISHER), path.token)
+    publisher = checksum(path.of(PUBLISHER))
+    assert earning.earned - earning.claimed == await path.view(
+        "RevenueRouter", "claimableOf", publisher, token
+    )
+    assert earning.claimed == await path.view("TestUSD", "balanceOf", publisher)
+
+
+async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, engine: AsyncEngine) -> None:
+    await follow(engine, followed(path))
+    async with reading(engine) as session:
+        rows = await session.execute(
+            sa.text("SELECT payload FROM outbox WHERE topic = 'chain.event' ORDER BY id")
+        )
+        events = [chain_pb2.ChainEvent.FromString(row.payload) for row in rows]
+        unknown = (await session.execute(sa.text("SELECT count(*) FROM unknown_log"))).scalar_one()
+    assert unknown == 0
+    names = {event.WhichOneof("payload") for event in events}
+    payloads = {field.name for field in chain_pb2.ChainEvent.DESCRIPTOR.oneofs_by_name["payload"].fields}
+    assert names == payloads
+    moved = [e.license_transferred for e in events if e.WhichOneof("payload") == "license_transferred"]
+    assert [(m.token_id, m.plan_id, m.asset_id) for m in moved] == [("2", "1", path.asset)]
+    paid_by = {e.revenue_received.payer_contract for e in events if e.HasField("revenue_received")}
+    assert paid_by == {path.deployed.contracts["LicenseSale"], path.deployed.contracts["UsageEscrow"]}
+    drawn = [e.exit_drawn for e in events if e.HasField("exit_drawn")]
+    exits = {e.exit_id: e for e in drawn}
+    assert len(exits) == 2, "the second batch draws on both exits"
