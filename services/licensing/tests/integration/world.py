@@ -79,7 +79,7 @@ class World:
         self.sent.extend(said)
         async with transaction(self.engine) as session:
             await self.consumers.on_chain_events(
-                session, [self._message(each, "chain.event") for each in said]
+                session, [self.message(each, "chain.event") for each in said]
             )
 
     async def finality(self, number: int) -> None:
@@ -91,13 +91,14 @@ class World:
         """The indexer tells of a final block, and is alive with it."""
         said = chain.BlockFinality(chain_id=CHAIN_ID, block_number=number, block_hash=block_hash(number))
         async with transaction(self.engine) as session:
-            await self.consumers.on_finality(session, self._message(said, "chain.finality"))
+            await self.consumers.on_finality(session, self.message(said, "chain.finality"))
 
     async def sweep(self) -> None:
         """One round of every sweep."""
         await self.sweeper.sweep()
 
-    def _message(self, value: Any, topic: str, event_id: str = "", key: str = "") -> Message[Any]:
+    def message(self, value: Any, topic: str, event_id: str = "", key: str = "") -> Message[Any]:
+        """A message as kit hands it to a consumer."""
         return Message(
             topic=topic,
             key=key,
@@ -195,16 +196,14 @@ class World:
         assert isinstance(answer, Denied), answer
         return answer
 
+    def used(self, said: usage.UsageRecorded | usage.LeaseFenced) -> Message[Any]:
+        """An event of the usage log as kit hands it to a consumer."""
+        name = said.event_id if isinstance(said, usage.LeaseFenced) else said.request_id
+        return self.message(said, "usage.recorded", name, said.lease_id)
+
     async def count(self, *said: usage.UsageRecorded | usage.LeaseFenced) -> None:
         """Take in events of the usage log as one batch, each for the first time."""
-        messages = [
-            self._message(
-                each,
-                "usage.recorded",
-                each.event_id if isinstance(each, usage.LeaseFenced) else each.request_id,
-            )
-            for each in said
-        ]
+        messages = [self.used(each) for each in said]
         async with transaction(self.engine) as session:
             await self.consumers.on_usage_batch(session, messages)
 

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_licensing import telemetry
 from licet_licensing.api.batching import Batcher, Overloaded
-from licet_licensing.domain.credentials import parse_session_token
+from licet_licensing.domain.credentials import MAX_ID_CHARS, is_id, parse_session_token
 from licet_licensing.domain.decisions import Ask, Policy
 from licet_licensing.domain.errors import CredentialInvalid, InvalidRequest, NotFound, RequestReused
 from licet_licensing.domain.grants import Source
@@ -43,7 +43,6 @@ else:  # grpc's own classes take no parameters
     Interceptor = grpc.aio.ServerInterceptor
 
 HASH_BYTES = 32
-MAX_ID_CHARS = 128
 # Requests of one stream in work at once; a worker that sends more waits for answers first.
 STREAM_CONCURRENCY = 256
 # Streams and calls get this long to end when the process stops.
@@ -67,10 +66,10 @@ class LeaseServicer(stubs.LeaseServiceServicer):
     clock: Clock
 
     async def Lease(self, request: pb.LeaseRequest, context: Any) -> pb.LeaseReply:  # noqa: N802  gRPC's name
-        return await self._unary(self._ask(_lease_ask(request)), context)
+        return await self._unary(self._lease(request), context)
 
     async def Renew(self, request: pb.RenewRequest, context: Any) -> pb.LeaseReply:  # noqa: N802
-        return await self._unary(self._ask(_renew_ask(request)), context)
+        return await self._unary(self._renew(request), context)
 
     async def Return(self, request: pb.ReturnRequest, context: Any) -> pb.ReturnReply:  # noqa: N802
         return await self._unary(self._return(request), context)
@@ -136,9 +135,9 @@ class LeaseServicer(stubs.LeaseServiceServicer):
     async def _session_reply(self, request: pb.SessionRequest) -> pb.SessionReply:
         match request.WhichOneof("request"):
             case "lease":
-                return pb.SessionReply(lease=await self._ask(_lease_ask(request.lease)))
+                return pb.SessionReply(lease=await self._lease(request.lease))
             case "renew":
-                return pb.SessionReply(lease=await self._ask(_renew_ask(request.renew)))
+                return pb.SessionReply(lease=await self._renew(request.renew))
             case "return":
                 given_back = await self._return(getattr(request, "return"))
                 reply = pb.SessionReply()
@@ -146,6 +145,12 @@ class LeaseServicer(stubs.LeaseServiceServicer):
                 return reply
             case _:
                 raise InvalidRequest("the request is empty")
+
+    async def _lease(self, request: pb.LeaseRequest) -> pb.LeaseReply:
+        return await self._ask(_lease_ask(request))
+
+    async def _renew(self, request: pb.RenewRequest) -> pb.LeaseReply:
+        return await self._ask(_renew_ask(request))
 
     async def _ask(self, ask: AnyAsk) -> pb.LeaseReply:
         answer = await self.batcher.ask(ask)
@@ -162,18 +167,19 @@ class LeaseServicer(stubs.LeaseServiceServicer):
         return pb.ReturnReply()
 
     async def _explain(self, request: pb.ExplainRequest) -> pb.ExplainReply:
-        need = _need(request.credential, request.asset_id, request.slug)
         now = self.clock.now()
         async with reading(self.engine) as session:
             if not request.decision_id:
+                need = _need(request.credential, request.asset_id, request.slug)
                 return _explain_reply(await explain(session, need, self.policy, now))
-            account_id = await identify(session, need.credential_hash or b"", now)
+            digest = _credential_hash(request.credential)
+            account_id = await identify(session, digest or b"", now)
             return _explain_reply(await explain_past(session, account_id, request.decision_id))
 
 
 def _id(text: str, field: str) -> str:
-    if not 0 < len(text) <= MAX_ID_CHARS or not text.isprintable():
-        raise InvalidRequest(f"{field} has 1 to {MAX_ID_CHARS} printable characters")
+    if not is_id(text):
+        raise InvalidRequest(f"{field} has 1 to {MAX_ID_CHARS} printable ASCII characters")
     return text
 
 

@@ -22,6 +22,7 @@ from licet_licensing.db.accounts import ApiKey, LoggedDecision
 from licet_licensing.domain import siwe
 from licet_licensing.domain.credentials import (
     SESSION_PREFIX,
+    is_id,
     parse_api_key,
     parse_session_token,
 )
@@ -362,7 +363,7 @@ def _after(text: str | None) -> str | None:
     if text is None:
         return None
     position = cursors.decode(text).get("after")
-    if not isinstance(position, str):
+    if not isinstance(position, str) or not is_id(position):
         raise cursors.CursorInvalid("the cursor is not of this list")
     return position
 

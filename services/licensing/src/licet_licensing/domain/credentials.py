@@ -24,6 +24,8 @@ SESSION_PREFIX = "licet_session_"
 SECRET_BYTES = 32
 SECRET_CHARS = 43
 CHECK_CHARS = 6
+# Longer than any id, slug or hash that this platform makes.
+MAX_ID_CHARS = 200
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
@@ -79,6 +81,11 @@ def parse_session_token(text: str) -> bytes:
 
 def _is_secret(text: str) -> bool:
     return len(text) == SECRET_CHARS and all(char in _ALPHABET for char in text)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text from outside can name anything here; a database must not be asked about the rest."""
+    return 0 < len(text) <= MAX_ID_CHARS and text.isascii() and text.isprintable()
 
 
 def hash_token(text: str) -> bytes:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_licensing.db import accounts, chain, leases, rights
 from licet_licensing.domain.codes import Code
+from licet_licensing.domain.credentials import is_id
 from licet_licensing.domain.decisions import Mirror, Policy, Scene
 from licet_licensing.domain.facts import Asset, Plan
 from licet_licensing.domain.grants import Grant, Source
@@ -86,8 +87,8 @@ async def read_board(session: AsyncSession, needs: Sequence[Need], now: datetime
     """The board before any right is looked at."""
     hashes = {need.credential_hash for need in needs if need.credential_hash is not None}
     owners = await accounts.accounts_of_credentials(session, hashes, now)
-    asset_ids = {need.asset_id for need in needs if need.asset_id}
-    slugs = {need.slug for need in needs if not need.asset_id}
+    asset_ids = {need.asset_id for need in needs if is_id(need.asset_id)}
+    slugs = {need.slug for need in needs if not need.asset_id and is_id(need.slug)}
     found = await chain.assets(session, asset_ids, slugs)
     return Board(
         now=now,

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from licet_licensing.db import accounts, leases
 from licet_licensing.db.accounts import LoggedDecision
 from licet_licensing.domain.codes import MESSAGES, Code
+from licet_licensing.domain.credentials import is_id
 from licet_licensing.domain.decisions import Ask, Policy, Step, decide
 from licet_licensing.domain.errors import NotFound
 from licet_licensing.usecases.board import WORKER_ACTIVE, Need, read_board, read_rights
@@ -43,7 +44,7 @@ async def explain_past(session: AsyncSession, account_id: str, decision_id: str)
 
 async def past_decision(session: AsyncSession, account_id: str, decision_id: str) -> LoggedDecision:
     """A decision about this account; `NotFound` when the account has none of that id."""
-    decision = await accounts.decision(session, account_id, decision_id)
+    decision = await accounts.decision(session, account_id, decision_id) if is_id(decision_id) else None
     if decision is None:
         raise NotFound("no such decision")
     return decision

@@ -17,6 +17,7 @@ from licet_licensing.domain.credentials import (
     format_api_key,
     format_session_token,
     hash_token,
+    is_id,
 )
 from licet_licensing.domain.errors import CredentialInvalid, InvalidRequest, NotFound, SignInRefused
 from licet_licensing.domain.grants import Grant
@@ -99,7 +100,7 @@ async def create_key(session: AsyncSession, account_id: str, name: str, now: dat
 
 async def revoke_key(session: AsyncSession, account_id: str, key_id: str, now: datetime) -> None:
     """Revoke a key of this account; `NotFound` when it has none of that id."""
-    if not await accounts.revoke_key(session, account_id, key_id, now):
+    if not is_id(key_id) or not await accounts.revoke_key(session, account_id, key_id, now):
         raise NotFound("no such key")
 
 

@@ -325,7 +325,7 @@ def _log(
         decision_id=new_id(),
         account_id=batch.board.account_of(need),
         worker_id=ask.worker_id,
-        asset_id=asset.asset_id if asset else need.asset_id,
+        asset_id=asset.asset_id if asset else "",
         code=made.code if isinstance(made, Refusal) else Code.OK,
         grant_id=lease.grant_id if lease else "",
         lease_id=lease.lease_id if lease else "",
