@@ -42,6 +42,8 @@ async def prepare(inbox: Inbox, limit: int = 1000) -> BatchKey | None:
 
 async def test_concurrent_composition_makes_one_batch_of_each_charge(inbox: Inbox) -> None:
     await prepare(inbox, limit=1)
+    # In vain, so that every connection is open and knows the statements: all begin at the same moment then.
+    assert set(await asyncio.gather(*(prepare(inbox) for _ in range(8)))) == {None}
     await inbox.rows("UPDATE settlement_batches SET state = 'included' RETURNING number")
     made = await asyncio.gather(*(prepare(inbox) for _ in range(8)))
     assert [key for key in made if key is not None] == [BatchKey(CHAIN, OPERATOR, 2)]
