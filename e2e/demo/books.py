@@ -10,12 +10,14 @@ from typing import Any
 
 from licet_sdk.cli.money import format_amount
 from web3 import Web3
+from web3.types import RPCEndpoint
 
 from e2e.demo.steps import Notes, check
 from e2e.observe import eventually
 from e2e.world import World
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+GAS_WEI = 10**20
 _EQUATION = "granted, free, leased, suspended, spent, lapsed"
 
 
@@ -39,7 +41,8 @@ def _base62(number: int, width: int) -> str:
 
 
 def fund(world: World, address: str, amount: int) -> None:
-    """Development money for a wallet."""
+    """Development money and gas for a wallet."""
+    world.chain.w3.provider.make_request(RPCEndpoint("anvil_setBalance"), [address, hex(GAS_WEI)])
     world.client("deployer").chain.send("TestUSD", "mint", Web3.to_checksum_address(address), amount)
 
 

@@ -265,4 +265,8 @@ def as_licet_error(error: Exception, rpc_url: str) -> ChainError | Unreachable:
         )
     if isinstance(error, OSError):
         return Unreachable("unreachable", f"the chain at {rpc_url} did not answer", "check `make status`")
+    if "insufficient funds" in str(error).lower():
+        return ChainError(
+            "insufficient_gas", "the wallet cannot pay for gas", "send it some of the chain's own coin"
+        )
     return ChainError("chain_error", str(error), "check the wallet's balance and the chain's log")
