@@ -59,13 +59,8 @@ def main(
     `build` is an async context manager: it opens what the service needs, yields the parts to run, and closes it all.
     """
     arguments = _parser(settings_cls.service_name, migrations is not None).parse_args(argv)
-    try:
-        settings = load_settings(settings_cls)
-        if isinstance(settings, ChainsSettings):
-            settings.chains()
-    except LicetError as error:
-        for line in str(error).splitlines():
-            print(f"{settings_cls.service_name}: {line}", file=sys.stderr)  # noqa: T201  before there are logs
+    settings = _settings(settings_cls)
+    if settings is None:
         return EXIT_CONFIG
     if arguments.check_config:
         print(f"{settings_cls.service_name}: the configuration is valid")  # noqa: T201  the command's answer
@@ -84,6 +79,19 @@ def main(
                 log.critical("process.crashed", exc_info=leaf)
         return EXIT_FAILED
     return 0
+
+
+def _settings(settings_cls: type[S]) -> S | None:
+    """Read the settings and the files that they name; says what is wrong with them."""
+    try:
+        settings = load_settings(settings_cls)
+        if isinstance(settings, ChainsSettings):
+            settings.chains()
+    except LicetError as error:
+        for line in str(error).splitlines():
+            print(f"{settings_cls.service_name}: {line}", file=sys.stderr)  # noqa: T201  before there are logs
+        return None
+    return settings
 
 
 def _parser(service: str, has_database: bool) -> argparse.ArgumentParser:

@@ -21,6 +21,12 @@ class AddressInUse(PermanentError):
     code = "address_in_use"
 
 
+class ServerEnded(PermanentError):
+    """The server's worker is gone, although nobody asked it to stop."""
+
+    code = "server_ended"
+
+
 def serve_http(app: Any, host: str, port: int) -> Service:
     """Return an ASGI app as a part of the process: it accepts HTTP/1.1 and HTTP/2 until the process stops.
 
@@ -47,6 +53,8 @@ def serve_http(app: Any, host: str, port: int) -> Service:
             stopping.cancel()
             server.stop()  # type: ignore[no-untyped-call]
             await running
+        if not stop.is_set():
+            raise ServerEnded(f"the server on {host}:{port} ended by itself")
 
     return serve
 

@@ -94,12 +94,10 @@ async def test_a_service_runs_is_healthy_and_ends_on_sigterm(
     word = await answers(service.port, "/word")
     assert word is not None
     assert word.json() == {"word": "licet"}
-    metrics = await answers(service.admin_port, "/metrics")
-    assert metrics is not None
-    assert "licet_words_total 1.0" in metrics.text.splitlines()
+    assert await counted(service, 1)
 
     slow = asyncio.create_task(answers(service.port, "/slow"))
-    await eventually(lambda: connections(service.port), what="the slow request is on its way")
+    await eventually(lambda: counted(service, 2), what="the slow request is being answered")
     service.process.send_signal(signal.SIGTERM)
     finished = await slow
     assert finished is not None
@@ -108,10 +106,9 @@ async def test_a_service_runs_is_healthy_and_ends_on_sigterm(
     assert service.events() == ["process.started", "process.stopping", "process.stopped"]
 
 
-def connections(port: int) -> bool:
-    suffix = f":{port:04X}"
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return any(line.split()[1].endswith(suffix) and line.split()[3] == "01" for line in lines)
+async def counted(service: Process, words: int) -> bool:
+    metrics = await answers(service.admin_port, "/metrics")
+    return metrics is not None and f"licet_words_total {words}.0" in metrics.text.splitlines()
 
 
 async def test_a_service_is_not_ready_while_its_database_is_away(

@@ -42,6 +42,7 @@ async def build(settings: Settings, runtime: Runtime) -> AsyncIterator[Sequence[
 
     @app.get("/slow")
     async def slow() -> dict[str, str]:
+        words.add(1)
         await asyncio.sleep(1)
         return {"word": "patience"}
 
