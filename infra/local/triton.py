@@ -16,6 +16,7 @@ from infra.local.ports import LOOPBACK, Ports
 SERVER = TRITON / "pytriton" / "tritonserver"
 MIB = 1024 * 1024
 MEMORY_FILESYSTEMS = ("tmpfs", "ramfs")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is on Linux
 EXIT_TIMEOUT_S = 5
 # Each model's shared memory starts at this size and grows; the default of 1 MiB per region is enough here.
 SHM_BYTES = MIB
@@ -65,19 +66,36 @@ def triton(memory: Path, ports: Ports) -> Part:
             str(SERVER / "bin/tritonserver"),
             *(f"--{flag}={value}" for flag, value in flags.items()),
             f"--backend-config=python,shm-growth-byte-size={SHM_BYTES}",
+            f"--backend-config=python,shm-region-prefix-name={_region_prefix(memory)}",
         ),
         ports=ports,
         probe=lambda: http_ok(ports["http"], "/v2/health/ready"),
         env=_environment(),
-        prepare=lambda: repository.mkdir(mode=0o700, exist_ok=True),
+        prepare=lambda: _prepare(memory, repository),
         cwd=memory,
     )
 
 
 def remove_memory(memory: Path | None) -> None:
-    """Forget the weights."""
+    """Forget the weights, and the tensors that a killed back end left in shared memory."""
     if memory is not None:
         shutil.rmtree(memory, ignore_errors=True)
+        _remove_regions(memory)
+
+
+def _prepare(memory: Path, repository: Path) -> None:
+    repository.mkdir(mode=0o700, exist_ok=True)
+    _remove_regions(memory)
+
+
+def _region_prefix(memory: Path) -> str:
+    """Name under which this stack's back ends keep tensors in shared memory: ours to find again."""
+    return f"{memory.name}-tensors-"
+
+
+def _remove_regions(memory: Path) -> None:
+    for region in SHARED_MEMORY.glob(f"{_region_prefix(memory)}*"):
+        region.unlink(missing_ok=True)
 
 
 def _environment() -> dict[str, str]:

@@ -21,7 +21,7 @@ from infra.local.postgres import _initialise, find_home, remove_outside, wheel_i
 from infra.local.stack import Stack
 from infra.local.tests.conftest import MakeStack
 from infra.local.topics import TOPICS, every_topic
-from infra.local.triton import NoMemoryFilesystem, memory_folder, remove_memory
+from infra.local.triton import SHARED_MEMORY, NoMemoryFilesystem, memory_folder, remove_memory
 
 MODEL = """
 import numpy, onnxruntime
@@ -153,8 +153,12 @@ def test_models_see_an_old_numpy_and_their_weights_go_with_the_stack(stack: Stac
     client.close()
 
     assert answer.tolist() == [[1]]
+    tensors = f"{repository.parent.name}-tensors-*"
+    assert any(SHARED_MEMORY.glob(tensors))
+    stack.kill("triton")
     stack.stop()
     assert not repository.parent.exists()
+    assert not any(SHARED_MEMORY.glob(tensors))
 
 
 def test_weights_are_refused_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
