@@ -9,8 +9,10 @@ from typing import Final
 from licet_kit.clock import Clock
 from licet_kit.db import reading, transaction
 from licet_kit.errors import RetryableError
+from licet_kit.kafka import Fate, fate_of
 from licet_kit.lifecycle import wait_or_stop
 from licet_kit.logs import get_logger
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_billing.clients.escrow import EscrowClient, Look, SettlementRefused
@@ -73,7 +75,9 @@ class Settler:
                 async with leadership(self._engine, name) as leading:
                     if leading is not None:
                         await self._lead(leading, stop)
-            except (RetryableError, OSError) as error:
+            except (RetryableError, DBAPIError, OSError) as error:
+                if isinstance(error, DBAPIError) and fate_of(error) is not Fate.WAIT:
+                    raise
                 log.warning("settler.interrupted", chain_id=self._node.chain.chain_id, error=str(error))
             await wait_or_stop(stop, STANDBY_S)
 
