@@ -27,6 +27,7 @@ from licet_schemas.licet.usage.v1.usage_pb2 import (
     OUTCOME_UPSTREAM_ERROR,
 )
 
+FINISHED = 'licet_gateway_calls_total{outcome="ok"'
 RUNNING = 'licet_gateway_running{worker="0"} 1.0'
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -196,6 +197,42 @@ async def test_a_client_that_does_not_read_its_answer_to_the_end_pays_nothing(
         )
     record = await eventually(lambda: visit.calls[0], 10)
     assert (record.outcome, record.units) == (OUTCOME_CLIENT_GONE, 0)
+
+
+async def test_answers_that_never_left_for_the_socket_are_not_charged(
+    visit: Scene, eventually: Eventually
+) -> None:
+    """Pipelined calls and nobody reads: what the kernel took is paid, what waits in the gateway is not."""
+    body = bodies.identity(rows=30)
+    path = f"/v2/models/{visit.models['identity'].public_name}/infer"
+    sent = request("POST", path, body.data, body.headers | visit.key.header) * 300
+    async with wire(visit.gateway.port, receive_buffer=4096) as connection:
+        connection.stop_reading()
+        sending = asyncio.create_task(connection.send(sent))
+        await eventually(lambda: _socket_is_full(visit, connection.local_port), 20, what="answers that wait")
+        counts: list[str] = []
+        await eventually(lambda: _steady(visit, counts), 20, what="a gateway that waits")
+        # Answers that nobody reads do not pile up: a quarter of a megabyte and the next one.
+        running = (await _figure(visit, 'licet_gateway_running{worker="0"}')).rpartition(" ")[2]
+        assert 1 <= float(running) <= 10
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+    await eventually(lambda: any(r.outcome == OUTCOME_CLIENT_GONE for r in visit.calls), 10)
+    assert {(r.outcome, r.units) for r in visit.calls} == {(OUTCOME_OK, 1), (OUTCOME_CLIENT_GONE, 0)}
+    # The connections to Triton that were held back by it serve others again.
+    assert {(await rows(visit)).status for _ in range(5)} == {200}
+
+
+async def _steady(scene: Scene, counts: list[str]) -> bool:
+    """Whether the gateway finished no call over many looks at its figures."""
+    counts.append(await _figure(scene, FINISHED))
+    return len(counts) > 30 and len(set(counts[-30:])) == 1
+
+
+async def _figure(scene: Scene, name: str) -> str:
+    text = await scene.gateway.metrics()
+    return next(line for line in text.splitlines() if line.startswith(name))
 
 
 def _socket_is_full(scene: Scene, client_port: int) -> bool:

@@ -106,6 +106,8 @@ async def test_nothing_is_admitted_before_the_revocations_are_known(
 ) -> None:
     async with new_scene(topics=False, start=False) as scene:
         gateway = scene.gateway
+        settings = gateway.environment
+        topics = Topics(settings["KAFKA_BOOTSTRAP"], settings["KAFKA_TOPIC_PREFIX"])
         await gateway.start(ready=False)
         try:
 
@@ -115,8 +117,6 @@ async def test_nothing_is_admitted_before_the_revocations_are_known(
             await eventually(answered, 40)
             assert not await gateway.ready()
             assert not scene.licensing.asks
-            settings = gateway.environment
-            topics = Topics(settings["KAFKA_BOOTSTRAP"], settings["KAFKA_TOPIC_PREFIX"])
             await topics.create("licensing.revocation", "vault.version", "usage.recorded")
             await eventually(gateway.ready, 30)
             await scene.announce.version(scene.models["rows"], rule="rows:X")

@@ -124,6 +124,8 @@ class ClientConnection(asyncio.Protocol):
         self._write_full_ns = 0
         if self._call is not None:
             self._call.on_client_drained()
+        else:
+            self._next_request()
 
     # --- what the reader tells
 
@@ -280,7 +282,8 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._closing:
             self._end()
-        elif self._request_whole:
+        elif self._request_whole and not self._write_full_ns:
+            # Answers that nobody reads would pile up otherwise.
             self._read_ns = now_ns()
             self.resume_reading()
             try:

@@ -32,7 +32,17 @@ class Exchange(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One keep-alive connection. `release` gives it back after a whole exchange, `abort` after a broken one."""
 
-    __slots__ = ("_decoder", "_exchange", "_head", "_held", "_known", "_known_bytes", "_transport", "pool")
+    __slots__ = (
+        "_decoder",
+        "_exchange",
+        "_head",
+        "_held",
+        "_known",
+        "_known_bytes",
+        "_paused",
+        "_transport",
+        "pool",
+    )
 
     _transport: asyncio.Transport
 
@@ -41,6 +51,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._held = b""
         self._head: ResponseHead | None = None
+        self._paused = False
         self._decoder: BodyDecoder | None = None
         self._known_bytes = b""
         self._known: ResponseHead | None = None
@@ -57,10 +68,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport.write(data)
 
     def pause_reading(self) -> None:
-        self._transport.pause_reading()
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if not self._transport.is_closing():
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
             self._transport.resume_reading()
 
     def abort(self) -> None:
@@ -207,6 +221,8 @@ class UpstreamPool:
         """Takes a connection back after a whole exchange, or unused."""
         if not connection.reusable:
             return
+        # Its last client may have held it back to the end.
+        connection.resume_reading()
         if self._waiting:
             self._waiting.popleft().on_connected(connection)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -76,9 +77,18 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(port: int) -> AsyncIterator[Wire]:
+async def wire(port: int, *, receive_buffer: int = 0) -> AsyncIterator[Wire]:
     """Connects to a gateway or a Triton on loopback."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**24)
+    own = socket.socket()
+    if receive_buffer:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    own.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(own, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=own, limit=2**24)
+    except OSError:
+        own.close()
+        raise
     try:
         yield Wire(reader, writer)
     finally:
