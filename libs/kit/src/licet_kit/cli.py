@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,9 +13,10 @@ from typing import TypeVar
 import uvloop
 
 from licet_kit import lifecycle
-from licet_kit.errors import LicetError
+from licet_kit.errors import LicetError, PermanentError
 from licet_kit.health import Health, admin_app
 from licet_kit.http import serve_http
+from licet_kit.kafka import operations
 from licet_kit.lifecycle import Service
 from licet_kit.logs import configure_logging, get_logger
 from licet_kit.migrations import migrate
@@ -34,6 +36,15 @@ S = TypeVar("S", bound=ServiceSettings)
 EXIT_FAILED = 1
 # As sysexits.h has it: the configuration is wrong, and a restart will not help.
 EXIT_CONFIG = 78
+
+
+_DATABASE_COMMANDS = frozenset({"migrate", "quarantine", "replay"})
+
+
+class NotHeld(PermanentError):
+    """A replay of a key that is not in quarantine."""
+
+    code = "not_held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +78,8 @@ def main(
         return 0
     configure_logging(level=settings.log_level, style=settings.log_format, service=settings.service_name)
     try:
-        if arguments.command == "migrate":
-            uvloop.run(_migrate(settings, migrations))
+        if arguments.command in _DATABASE_COMMANDS:
+            uvloop.run(_on_database(arguments, settings, migrations))
         else:
             uvloop.run(_run(settings, build))
     except Exception as error:
@@ -103,14 +114,30 @@ def _parser(service: str, has_database: bool) -> argparse.ArgumentParser:
     commands.add_parser("run", help="run the service (default)")
     if has_database:
         commands.add_parser("migrate", help="bring the database to this version's schema")
+        commands.add_parser("quarantine", help="list the keys that are held back, one JSON object a line")
+        replay = commands.add_parser("replay", help="have the running service try a held key again")
+        replay.add_argument("topic", help="the topic, without prefix")
+        replay.add_argument("key", help="the key, as `quarantine` shows it")
     return parser
 
 
-async def _migrate(settings: ServiceSettings, migrations: Path | None) -> None:
+async def _on_database(
+    arguments: argparse.Namespace, settings: ServiceSettings, migrations: Path | None
+) -> None:
     if not isinstance(settings, PostgresSettings) or migrations is None:
         raise SettingsInvalid(f"{settings.service_name} has no database")
-    revision = await migrate(settings.database_url, migrations)
-    log.info("database.migrated", revision=revision)
+    url = settings.database_url
+    match arguments.command:
+        case "migrate":
+            log.info("database.migrated", revision=await migrate(url, migrations))
+        case "quarantine":
+            for held in await operations.quarantined(url):
+                print(json.dumps(held, default=str))  # noqa: T201  the command's answer
+        case "replay":
+            count = await operations.request_replay(url, topic=arguments.topic, key=arguments.key)
+            if not count:
+                raise NotHeld(f"the key {arguments.key} of {arguments.topic} is not in quarantine")
+            log.info("quarantine.replay_requested", topic=arguments.topic, key=arguments.key)
 
 
 async def _run(settings: S, build: Build[S]) -> None:

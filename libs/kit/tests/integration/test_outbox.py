@@ -7,14 +7,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
 from google.protobuf.wrappers_pb2 import StringValue
 from licet_kit import relay as relay_module
 from licet_kit.db import transaction
 from licet_kit.kafka.message import text_headers
 from licet_kit.outbox import MAX_PAYLOAD_BYTES, Outbox, Outgoing, PayloadTooLarge
+from licet_kit.producer import Producer
 from licet_kit.relay import OutboxRelay
+from licet_kit.telemetry import extract
 from licet_kit.testing.plugin import CreateTopics, Eventually
 from licet_kit.testing.store import TOPIC, WordSettings, WordStore
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy.exc import IntegrityError
 
 ReadTopic = Callable[..., Awaitable[list[Any]]]
@@ -221,3 +226,50 @@ async def test_a_single_writer_takes_no_lock_of_a_key(store: WordStore) -> None:
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
         )
         assert locks.scalar() == 0
+
+
+async def test_the_producer_and_the_relay_put_a_key_on_the_same_partition(
+    settings: WordSettings, store: WordStore, relay: OutboxRelay, read_topic: ReadTopic
+) -> None:
+    keys = [f"{number:032x}" for number in range(40)]
+    for key in keys:
+        await store.enqueue(key, "relayed")
+    await drained(relay)
+    async with Producer(settings, source="test") as producer:
+        await producer.send_many(
+            [Outgoing(message=StringValue(value="sent"), key=key, event_id=key, topic=TOPIC) for key in keys]
+        )
+    places: defaultdict[str, set[int]] = defaultdict(set)
+    for record in await read_topic(TOPIC):
+        places[record.key.decode()].add(record.partition)
+    assert set(places) == set(keys)
+    assert {len(partitions) for partitions in places.values()} == {1}
+    assert len(set.union(*places.values())) == 3
+
+
+async def test_a_producer_works_again_after_a_failure(
+    settings: WordSettings,
+    create_topics: CreateTopics,
+    read_topic: ReadTopic,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await create_topics(TOPIC)
+    async with Producer(settings, source="test") as producer:
+        await producer.send(StringValue(value="a"), key="key", event_id="a", topic=TOPIC)
+        with monkeypatch.context() as patch:
+            patch.setattr("licet_kit.producer.SEND_TIMEOUT_S", 0.5)
+            with pytest.raises((TimeoutError, KafkaError)):
+                await producer.send(StringValue(value="b"), key="key", event_id="b", topic="not.there")
+        await producer.send(StringValue(value="c"), key="key", event_id="c", topic=TOPIC)
+    assert said(await read_topic(TOPIC)) == ["a", "c"]
+
+
+async def test_the_trace_of_a_transaction_goes_on_in_its_record(
+    store: WordStore, relay: OutboxRelay, read_topic: ReadTopic
+) -> None:
+    with TracerProvider().get_tracer("test").start_as_current_span("request") as span:
+        await store.enqueue("key", "value")
+    await drained(relay)
+    (record,) = await read_topic(TOPIC)
+    remote = trace.get_current_span(extract(text_headers(record.headers))).get_span_context()
+    assert (remote.trace_id, remote.is_remote) == (span.get_span_context().trace_id, True)

@@ -1,6 +1,7 @@
 """A service as a process: its commands, ports, health, and its end."""
 
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -14,10 +15,13 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 from licet_kit import lifecycle
+from licet_kit.db import open_engine
 from licet_kit.health import Health
 from licet_kit.http import AddressInUse, serve_http
+from licet_kit.kafka.operations import quarantined
 from licet_kit.migrations import migrate
 from licet_kit.testing.plugin import CreateDatabase, Eventually, StartProxy
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 SERVICE = Path(__file__).parent / "word_service.py"
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -137,6 +141,65 @@ async def test_migrate_and_then_run(database: CreateDatabase, start: Start) -> N
     assert await migrating.end() == 0
     assert migrating.events() == ["database.migrated"]
     assert await migrate(url, MIGRATIONS) == "0001"
+
+
+async def test_held_keys_are_listed_and_made_due(database: CreateDatabase, start: Start) -> None:
+    url = await database(MIGRATIONS)
+    async with open_engine(url) as engine, engine.begin() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO quarantine (consumer, topic, key, reason, detail, event_id)"
+            " VALUES ('listener', 'word.said', 'k', 'not_allowed', 'x', 'e1')"
+        )
+        await connection.exec_driver_sql(
+            "INSERT INTO parked (consumer, topic, key, event_id, payload, headers, timestamp_ms)"
+            " VALUES ('listener', 'word.said', 'k', 'e1', '', '{}', 0)"
+        )
+    listing = await start("quarantine", DATABASE_URL=url)
+    assert await listing.end() == 0
+    (held,) = [json.loads(line) for line in listing.output]
+    assert (held["key"], held["reason"], held["parked"], held["retry_at"]) == ("k", "not_allowed", 1, None)
+    asking = await start("replay", "word.said", "k", DATABASE_URL=url)
+    assert await asking.end() == 0
+    (due,) = await quarantined(url)
+    assert due["retry_at"] is not None
+    wrong = await start("replay", "word.said", "other", DATABASE_URL=url)
+    assert await wrong.end() == 1
+    assert "not in quarantine" in wrong.output[-1]
+
+
+async def test_spans_and_metrics_reach_a_collector(
+    database: CreateDatabase, start: Start, eventually: Eventually
+) -> None:
+    received: dict[str, bytes] = {}
+
+    async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        size = int(head.split("content-length: ")[1].split()[0])
+        received[head.split()[1]] = await reader.readexactly(size)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(collect, "127.0.0.1", 0)
+    endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    service = await start(DATABASE_URL=await database(MIGRATIONS), OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+    await eventually(lambda: answers(service.port, "/word"), deadline_s=40)
+    service.process.send_signal(signal.SIGTERM)
+    assert await service.end() == 0
+    server.close()
+    spans = ExportTraceServiceRequest.FromString(gzip_or_plain(received["/v1/traces"]))
+    names = [
+        span.name
+        for resource in spans.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    assert "say a word" in names
+    assert b"licet.words" in gzip_or_plain(received["/v1/metrics"])
+
+
+def gzip_or_plain(body: bytes) -> bytes:
+    return gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
 
 
 async def test_check_config_says_what_is_wrong(start: Start) -> None:

@@ -14,7 +14,7 @@ from licet_kit.http import serve_http
 from licet_kit.lifecycle import Service
 from licet_kit.migrations import require_head
 from licet_kit.settings import PostgresSettings
-from licet_kit.telemetry import meter
+from licet_kit.telemetry import meter, tracer
 from pydantic_settings import SettingsConfigDict
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -37,7 +37,8 @@ async def build(settings: Settings, runtime: Runtime) -> AsyncIterator[Sequence[
 
     @app.get("/word")
     async def word() -> dict[str, str]:
-        words.add(1)
+        with tracer("words").start_as_current_span("say a word"):
+            words.add(1)
         return {"word": "licet"}
 
     @app.get("/slow")
