@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from licet_kit.logs import get_logger
+
 from licet_gateway.dataplane import entries
 from licet_gateway.dataplane.entries import CloseEntry, Entry, LeaseEntry, OpenEntry
 from licet_gateway.dataplane.log import segment_numbers, segment_path
 from licet_gateway.domain import CallRecord, LeaseTerms, Outcome
+
+log = get_logger(__name__)
 
 # Bytes of log that make one batch of records at most (about 150 bytes a call).
 READ_MAX: Final = 128 * 1024
@@ -51,7 +55,7 @@ class LogReader:
         self._tracks: dict[int, _Track] = {}
         self._segment, self._skip = _saved_place(folder)
         self._offset = 0
-        self._confirmed: tuple[int, int] | None = None
+        self._confirmed = (self._segment, self._skip)
 
     @property
     def unshipped_bytes(self) -> int:
@@ -90,16 +94,23 @@ class LogReader:
 
     def confirm(self) -> None:
         """Everything read so far is in Kafka: keeps the place, and deletes what lies before it."""
-        place = (self._segment, self._offset)
+        # A reader that has just begun stands behind the place that its predecessor kept.
+        place = max((self._segment, self._offset), self._confirmed)
         if place == self._confirmed:
             return
-        self._confirmed = place
-        temporary = self.folder / f"{_PLACE}.new"
-        temporary.write_text(json.dumps({"segment": self._segment, "offset": self._offset}))
-        temporary.replace(self.folder / _PLACE)
+        # First, because a full disk is freed by it: a place in a segment that is gone means the next one.
         for number in segment_numbers(self.folder):
             if number < self._segment:
                 segment_path(self.folder, number).unlink()
+        temporary = self.folder / f"{_PLACE}.new"
+        try:
+            temporary.write_text(json.dumps({"segment": place[0], "offset": place[1]}))
+            temporary.replace(self.folder / _PLACE)
+        except OSError as error:
+            # The place is also in memory; only a restart would send again what was sent.
+            log.warning("usage_log.place_not_kept", error=str(error))
+            return
+        self._confirmed = place
 
     def remove(self) -> None:
         """The log of a dead worker, all shipped, is of no more use."""
