@@ -24,8 +24,8 @@ class LicensingSettings(PostgresSettings, KafkaSettings, RedisSettings, ChainsSe
     model_config = SettingsConfigDict(env_prefix="LICENSING_")
     service_name: ClassVar[str] = "licensing"
 
-    http_port: int = Field(8110, ge=0, le=65535)
-    grpc_port: int = Field(8111, ge=0, le=65535)
+    http_port: int = Field(default=8110, ge=0, le=65535)
+    grpc_port: int = Field(default=8111, ge=0, le=65535)
     # What gateways, billing and the vault show: LICENSING_WORKER_TOKEN.
     worker_token: SecretStr = Field(min_length=16)
     # The account that is `server` of the plans of this installation; others' plans are not leased here.
@@ -34,20 +34,20 @@ class LicensingSettings(PostgresSettings, KafkaSettings, RedisSettings, ChainsSe
     # Host (and port) that wallets sign in to, and the origin of the URI in their messages.
     siwe_domain: str = ""
     siwe_uri: str = ""
-    nonce_ttl_s: float = Field(300, gt=0)
-    session_ttl_s: float = Field(86_400, gt=0)
+    nonce_ttl_s: float = Field(default=300, gt=0)
+    session_ttl_s: float = Field(default=86_400, gt=0)
 
-    lease_ttl_s: float = Field(10, gt=0, le=LONGEST_LEASE_S)
+    lease_ttl_s: float = Field(default=10, gt=0, le=LONGEST_LEASE_S)
     # Records reach the log within a second; calls admitted at the last moment end later.
-    lease_grace_s: float = Field(5, ge=0)
+    lease_grace_s: float = Field(default=5, ge=0)
     # A lost worker's log may come back for this long before its leases are given up.
-    reclaim_horizon_s: float = Field(86_400, gt=0)
+    reclaim_horizon_s: float = Field(default=86_400, gt=0)
     # ... and for at least this long when its right has ended before.
-    reclaim_floor_s: float = Field(60, ge=0)
-    mirror_silence_s: float = Field(60, gt=0)
-    retry_after_ms: int = Field(1_000, gt=0, le=60_000)
-    sweep_interval_s: float = Field(0.25, gt=0)
-    decisions_kept_s: float = Field(30 * 86_400, gt=0)
+    reclaim_floor_s: float = Field(default=60, ge=0)
+    mirror_silence_s: float = Field(default=60, gt=0)
+    retry_after_ms: int = Field(default=1_000, gt=0, le=60_000)
+    sweep_interval_s: float = Field(default=0.25, gt=0)
+    decisions_kept_s: float = Field(default=30 * 86_400, gt=0)
 
     @field_validator("operator")
     @classmethod
