@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from infra.local import postgres as pg
+from infra.local.chain import CHAIN_ID, chain
 from infra.local.kafka import kafka
-from infra.local.part import Part, chain_answers, redis_answers
+from infra.local.part import Part, redis_answers
 from infra.local.paths import NODE_BIN, REDIS
 from infra.local.ports import LOOPBACK, Ports
 from infra.local.profile import Profile
 from infra.local.triton import triton
-
-CHAIN_ID = 31337
 
 
 def redis(state: Path, ports: Ports) -> Part:
@@ -38,32 +36,6 @@ def redis(state: Path, ports: Ports) -> Part:
         probe=lambda: redis_answers(port),
         cwd=state,
     )
-
-
-def chain(state: Path, ports: Ports) -> Part:
-    """anvil: a block each second, final two blocks back, its state saved each second."""
-    home = state / "chain"
-    port = ports["rpc"]
-    return Part(
-        name="chain",
-        argv=(
-            *(str(NODE_BIN / "anvil"), "--host", LOOPBACK, "--port", str(port), "--chain-id", str(CHAIN_ID)),
-            *("--block-time", "1", "--slots-in-an-epoch", "1"),
-            *("--state", str(home / "state.json"), "--state-interval", "1"),
-            # Older states go to disk, one file a block; nothing here asks for a state this old.
-            *("--cache-path", str(home / "cache"), "--max-persisted-states", "100"),
-        ),
-        ports=ports,
-        probe=lambda: chain_answers(port, CHAIN_ID),
-        prepare=lambda: _empty_cache(home),
-        cwd=state,
-    )
-
-
-def _empty_cache(home: Path) -> None:
-    """States that an earlier process moved to disk are of no use to the next."""
-    shutil.rmtree(home / "cache", ignore_errors=True)
-    home.mkdir(parents=True, exist_ok=True)
 
 
 def server_parts(

@@ -12,10 +12,12 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from infra.local import postgres as pg
+from infra.local.chain import SavedState
 from infra.local.errors import LocalError
 from infra.local.launch import Launch, Node, PartFailed
 from infra.local.part import Part
@@ -29,6 +31,7 @@ from infra.local.state import State, locked
 from infra.local.triton import memory_folder, remove_memory
 
 WATCH_S = 0.5
+KEEP_STATE_TICKS = 20  # every ten seconds: reading a long chain's state takes a tenth of one
 KILL_TIMEOUT_S = 10.0
 DEFAULT_STOP = (signal.SIGTERM, 15.0)
 STOP_RULES = {
@@ -91,6 +94,8 @@ class Stack:
         """SIGKILL a part and its children. The stack stays up: this part is now expected to be down."""
         with locked(self.profile):
             state = self._expect_down(name)
+            if name == "chain":
+                SavedState(self.profile.home / "chain").keep()
             tree = state.running[name].tree()
             send(tree, signal.SIGKILL)
             wait_gone(tree, KILL_TIMEOUT_S)
@@ -121,10 +126,14 @@ class Stack:
 
     def watch(self, stopped: threading.Event) -> None:
         """Block until `stopped` is set or the stack is taken down elsewhere; raise when a part dies."""
-        while not stopped.wait(WATCH_S):
+        for tick in count(1):
+            if stopped.wait(WATCH_S):
+                return
             state = State.load(self.profile)
             if not state.running:
                 return
+            if tick % KEEP_STATE_TICKS == 0 and state.alive("chain"):
+                SavedState(self.profile.home / "chain").keep()
             if dead := state.dead():
                 raise PartFailed(dead[0], "died", self.profile.log(dead[0]))
 

@@ -195,7 +195,7 @@ def test_an_unknown_part_is_named_with_the_known_ones(stack: Stack) -> None:
 
 
 def test_a_failed_start_stops_what_it_had_started(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.local.servers.CHAIN_ID", "not a number")
+    monkeypatch.setattr("infra.local.chain.CHAIN_ID", "not a number")
 
     with pytest.raises(PartFailed, match="chain died while starting"):
         stack.start(["redis", "chain"])
