@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 from licet_kit.db import open_engine
+from licet_schemas import manifest as manifests
 from licet_schemas.manifest import Manifest, parse
 from licet_vault.db import MIGRATIONS
+from licet_vault.store import MasterKey, ObjectStore
+from licet_vault.testing.harness import LIMIT_BYTES, Vault
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from examples.models.bench_identity import build
 from examples.models.tumour_risk import train
 from infra.local.part import Part
 from infra.local.triton import memory_folder as new_memory_folder
@@ -171,3 +175,20 @@ async def licensing_url(unused_tcp_port: int) -> AsyncIterator[str]:
     await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
     yield f"http://127.0.0.1:{unused_tcp_port}"
     await runner.cleanup()
+
+
+@pytest.fixture
+async def vault(
+    engine: AsyncEngine, tmp_path: Path, triton_repository: Path, triton_url: str
+) -> AsyncIterator[Vault]:
+    store = ObjectStore(tmp_path / "store", MasterKey(bytes(32)), limit_bytes=LIMIT_BYTES)
+    store.prepare()
+    made = Vault(engine, store, triton_repository, triton_url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def identity_files() -> dict[str, bytes]:
+    """A version that Triton loads faster than the example, where only its life counts."""
+    return {"manifest.json": manifests.canonical(build.MANIFEST)}

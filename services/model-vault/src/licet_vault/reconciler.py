@@ -6,10 +6,13 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import asyncpg
 from licet_kit.clock import Clock
 from licet_kit.db import reading, transaction
+from licet_kit.errors import Unavailable
 from licet_kit.kafka import Fate, fate_of
 from licet_kit.logs import get_logger
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_vault import db
@@ -115,15 +118,21 @@ class Reconciler:
     async def _look(self) -> None:
         try:
             await self.step()
-        except Exception as error:
+        except (
+            Unavailable,
+            SQLAlchemyError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            OSError,
+        ) as error:
             if fate_of(error) is not Fate.WAIT:
                 raise
             if not self._away:
-                log.warning("triton.waiting", triton=self._loader.triton.url, error=repr(error))
+                log.warning("reconciler.waiting", triton=self._loader.triton.url, error=repr(error))
             self._away = True
         else:
             if self._away:
-                log.info("triton.back", triton=self._loader.triton.url)
+                log.info("reconciler.back", triton=self._loader.triton.url)
             self._away = False
 
     async def _pause(self, stop: asyncio.Event) -> None:
