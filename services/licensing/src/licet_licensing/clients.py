@@ -12,6 +12,8 @@ from eth_keys.exceptions import BadSignature
 from eth_utils.address import is_checksum_address
 from eth_utils.exceptions import ValidationError
 from licet_kit.errors import Unavailable
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from licet_licensing.domain.errors import SignInRefused
@@ -19,6 +21,7 @@ from licet_licensing.domain.errors import SignInRefused
 _NONCE_BYTES = 16
 _PREFIX = "licet:licensing:nonce:"
 _SIGNATURE_CHARS = 2 + 65 * 2
+RETRIES = 3
 
 
 class NoncesUnavailable(Unavailable):
@@ -48,7 +51,10 @@ class Nonces:
 
     def __init__(self, url: str, lifetime: timedelta) -> None:
         self.lifetime = lifetime
-        self._redis = redis.Redis.from_url(url, decode_responses=True)
+        # A pooled connection may be of a Redis that has been restarted since. Trying again is safe: a nonce is set
+        # to the same value, and one whose taking got no answer counts as used.
+        retry = Retry(ExponentialBackoff(cap=0.2, base=0.02), RETRIES)
+        self._redis = redis.Redis.from_url(url, decode_responses=True, retry=retry)
 
     async def issue(self) -> str:
         """A new nonce that lives for `lifetime`."""
