@@ -28,7 +28,7 @@ log = get_logger(__name__)
 
 # Retries start at once and double up to here: a fault of a moment costs no latency, an outage no load.
 FIRST_RETRY_S = 0.02
-LAST_RETRY_S = 5.0
+LAST_RETRY_S = 2.0
 # How often the leader says that it is alive. Standbys judge by three of them.
 BEAT_S = 1.0
 # How often a halted chain asks whether the node agrees again.
@@ -66,7 +66,9 @@ def follow(engine: AsyncEngine, chain: Chain, settings: IndexerSettings) -> Serv
                         track = await lead(session, chain, catalogue)
                     async with reading(engine) as session:
                         cursor = await chains.read_cursor(session, chain.chain_id)
-                    log.info("chain.leading", chain_id=chain.chain_id, epoch=track.epoch, tip=cursor.tip)
+                    course.failures = 0
+                    tip = cursor.tip.number if cursor.tip else None
+                    log.info("chain.leading", chain_id=chain.chain_id, epoch=track.epoch, tip=tip)
                     follower = Follower(engine, node, track, cursor, pace)
                     await _lead(follower, taken, chain, stop)
             except (Fenced, Moved) as error:

@@ -26,10 +26,12 @@ class Story:
     """Makes events of the watched contracts, and now and then a log that no contract of ours emits."""
 
     random: random.Random
+    # Whether logs come that no contract of ours emits.
+    strangers: bool = True
 
     def next(self) -> Said:
         """One log: the contract that says it, and the emitter's calldata."""
-        teller = self.random.choice(_TELLERS)
+        teller = self.random.choice(_TELLERS if self.strangers else _TELLERS[:-1])
         if teller is None:
             return self.random.choice(WATCHED), raw_entry(["0x" + "ab" * 32, "0x01"], b"what is this")
         contract, name, make = teller
@@ -162,5 +164,6 @@ _TELLERS: tuple[tuple[str, str, Callable[[random.Random], dict[str, Any]]] | Non
     ("RevenueRouter", "RevenueReceived", _money),
     ("RevenueRouter", "Distributed", _money),
     ("RevenueRouter", "Claimed", _money),
+    # Last: a stranger.
     None,
 )
