@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import ClientDisconnect
 
-from licet_vault import db
+from licet_vault import db, telemetry
 from licet_vault.clients.licensing import CredentialInvalid, CredentialMissing, Licensing
 from licet_vault.domain import (
     ArtifactMissing,
@@ -133,6 +133,7 @@ def _add_uploads(app: FastAPI, deps: Deps) -> None:
         """Stores the bytes of the body under their sha256; 200 when this account had uploaded them before."""
         async with slots:
             size_bytes = await _receive(deps, sha256, request)
+        telemetry.UPLOADED.add(size_bytes)
         async with transaction(deps.engine) as session:
             if not await db.add_upload(session, publisher.account_id, sha256, size_bytes):
                 response.status_code = 200

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from licet_kit.kafka.message import Message
+from faststream.kafka import KafkaBroker
+from licet_kit.kafka import Message, Subscription, make_broker, protobuf, subscribe
 from licet_schemas.licet.chain.v1.chain_pb2 import ChainEvent
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from licet_vault import db, events
+from licet_vault.settings import VaultSettings
+
+GROUP = "vault"
+
+
+def chain_events(
+    settings: VaultSettings, engine: AsyncEngine
+) -> tuple[KafkaBroker, Subscription[ChainEvent]]:
+    """The vault's one subscription, and the broker that it hangs on."""
+    broker = make_broker(settings)
+    return broker, subscribe(
+        broker,
+        settings=settings,
+        topic="chain.event",
+        group=GROUP,
+        decode=protobuf(ChainEvent),
+        handler=on_chain_event,
+        engine=engine,
+        tables=db.TABLES,
+        outbox=db.OUTBOX,
+    )
 
 
 async def on_chain_event(session: AsyncSession, message: Message[ChainEvent]) -> None:

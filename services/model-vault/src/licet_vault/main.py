@@ -14,19 +14,18 @@ from licet_kit.clock import SystemClock
 from licet_kit.db import open_engine, ping, transaction
 from licet_kit.errors import PermanentError
 from licet_kit.http import serve_http
-from licet_kit.kafka import broker_service, make_broker, protobuf, replayer, subscribe
+from licet_kit.kafka import broker_service, replayer
 from licet_kit.lifecycle import Service
 from licet_kit.logs import get_logger
 from licet_kit.migrations import require_head
 from licet_kit.relay import relay
-from licet_schemas.licet.chain.v1.chain_pb2 import ChainEvent
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_vault import db
 from licet_vault.api import Deps, make_app
 from licet_vault.clients.licensing import Licensing
 from licet_vault.clients.triton import Triton
-from licet_vault.consumers import on_chain_event
+from licet_vault.consumers import chain_events
 from licet_vault.reconciler import Reconciler, Timing
 from licet_vault.repository.memory import may_swap
 from licet_vault.repository.place import Repository
@@ -136,17 +135,6 @@ def _reconciler(
 
 
 def _consumers(settings: VaultSettings, runtime: Runtime, engine: AsyncEngine) -> list[Service]:
-    broker = make_broker(settings)
-    events = subscribe(
-        broker,
-        settings=settings,
-        topic="chain.event",
-        group="vault",
-        decode=protobuf(ChainEvent),
-        handler=on_chain_event,
-        engine=engine,
-        tables=db.TABLES,
-        outbox=db.OUTBOX,
-    )
+    broker, events = chain_events(settings, engine)
     runtime.health.add("kafka", events.check)
     return [broker_service(broker, [events]), replayer([events])]

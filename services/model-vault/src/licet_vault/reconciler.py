@@ -12,10 +12,11 @@ from licet_kit.db import reading, transaction
 from licet_kit.errors import Unavailable
 from licet_kit.kafka import Fate, fate_of
 from licet_kit.logs import get_logger
+from licet_schemas.manifest import Manifest
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from licet_vault import db
+from licet_vault import db, telemetry
 from licet_vault.domain import Refusal, State, Version, VersionState
 from licet_vault.usecases.loading import Interface, Loader, verified_manifest
 from licet_vault.usecases.states import announce_all, change_state
@@ -107,6 +108,8 @@ class Reconciler:
         # While an asset's active version is not ready, the one before it goes on serving those who still ask for it.
         waiting = {asset_id for asset_id, _ in seen.active.keys() - ready}
         await self._retire(seen, loaded, waiting)
+        telemetry.ACTIVE.set(len(seen.active))
+        telemetry.READY.set(len(ready))
         await self._announce()
 
     async def _read(self) -> _Seen:
@@ -155,7 +158,8 @@ class Reconciler:
         try:
             async with reading(self._engine) as session:
                 manifest = await verified_manifest(session, version)
-            interface = await self._loader.serve(version, manifest)
+            with telemetry.TRACER.start_as_current_span(telemetry.SPAN_SERVE):
+                interface = await self._timed_serve(version, manifest)
         except Refusal as refusal:
             await self._refuse(version, refusal, loaded=loaded)
             return False
@@ -166,6 +170,12 @@ class Reconciler:
                 "version.ready", slug=version.slug, digest=version.digest, triton_model=version.triton_model
             )
         return True
+
+    async def _timed_serve(self, version: Version, manifest: Manifest) -> Interface:
+        began = self._clock.monotonic()
+        interface = await self._loader.serve(version, manifest)
+        telemetry.SERVE_DURATION.record(self._clock.monotonic() - began)
+        return interface
 
     async def _refuse(self, version: Version, refusal: Refusal, *, loaded: bool) -> None:
         key = (version.asset_id, version.digest)
@@ -224,4 +234,8 @@ class Reconciler:
 
     async def _save(self, state: VersionState) -> bool:
         async with transaction(self._engine) as session:
-            return await change_state(session, state)
+            changed = await change_state(session, state)
+        if changed:
+            labels = {telemetry.LABEL_STATE: state.state.value, telemetry.LABEL_REASON: state.reason}
+            telemetry.CHANGES.add(1, labels)
+        return changed

@@ -36,9 +36,9 @@ from licet_vault.testing.process import (
     is_ready,
     on_disk,
     publish,
+    settings_for,
     staged,
 )
-from pydantic import SecretStr
 
 
 @pytest.fixture
@@ -91,17 +91,7 @@ async def vault(environment: dict[str, str], folder: Path) -> AsyncIterator[Proc
 @pytest.fixture
 def settings(environment: dict[str, str]) -> VaultSettings:
     """For the test's own producer and reader."""
-    return VaultSettings(
-        database_url=environment["DATABASE_URL"],
-        kafka_bootstrap=environment["KAFKA_BOOTSTRAP"],
-        kafka_topic_prefix=environment["KAFKA_TOPIC_PREFIX"],
-        triton_urls=(environment["TRITON_URLS"],),
-        master_key=SecretStr(MASTER_KEY),
-        store_dir=Path(environment["VAULT_STORE_DIR"]),
-        repository_dir=Path(environment["VAULT_REPOSITORY_DIR"]),
-        licensing_url=environment["VAULT_LICENSING_URL"],
-        licensing_worker_token=SecretStr("worker-token"),
-    )
+    return settings_for(environment)
 
 
 @pytest.fixture

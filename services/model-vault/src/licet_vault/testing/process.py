@@ -17,6 +17,9 @@ from licet_kit.producer import Producer
 from licet_schemas.licet.chain.v1 import chain_pb2
 from licet_schemas.licet.vault.v1.vault_pb2 import VersionStateChanged
 from licet_schemas.manifest import digest_bytes
+from pydantic import SecretStr
+
+from licet_vault.settings import VaultSettings
 
 ALICE = {"authorization": "Bearer licet_live_alice"}
 OWNER = "0x" + "A" * 40
@@ -88,6 +91,21 @@ class Process:
 
     def log(self) -> str:
         return (self._folder / "vault.log").read_text()[-3000:]
+
+
+def settings_for(environment: dict[str, str]) -> VaultSettings:
+    """The settings of a test's own producer and reader; what they do not use has a value that names nothing."""
+    return VaultSettings(
+        database_url=environment["DATABASE_URL"],
+        kafka_bootstrap=environment["KAFKA_BOOTSTRAP"],
+        kafka_topic_prefix=environment["KAFKA_TOPIC_PREFIX"],
+        triton_urls=("http://unused",),
+        master_key=SecretStr(MASTER_KEY),
+        store_dir=Path("unused"),
+        repository_dir=Path("unused"),
+        licensing_url="http://unused",
+        licensing_worker_token=SecretStr("unused"),
+    )
 
 
 class Chain:

@@ -42,7 +42,7 @@ class VersionStateChanged(_message.Message):
     state: _builtins.str
     """ready | unloaded | refused"""
     reason: _builtins.str
-    """Why, for refused: digest_mismatch, manifest_invalid, artifact_missing, load_failed."""
+    """Why, for refused: digest_mismatch, manifest_invalid, artifact_missing, publisher_mismatch, load_failed."""
     triton_url: _builtins.str
     metering_rule: _builtins.str
     version: _builtins.int
