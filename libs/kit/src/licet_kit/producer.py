@@ -1,11 +1,14 @@
 """A producer for processes without a database, whose own log is their outbox."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.producer.message_accumulator import BatchBuilder
 from google.protobuf.message import Message as ProtobufMessage
 
 from licet_kit.kafka.connection import abandon, start_producer, topic_name
@@ -14,6 +17,15 @@ from licet_kit.outbox import Outgoing, event_headers
 from licet_kit.settings import KafkaSettings
 
 SEND_TIMEOUT_S = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A record as Kafka takes it; `headers` are its CloudEvents headers."""
+
+    key: bytes
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
 
 
 class Producer:
@@ -71,7 +83,52 @@ class Producer:
             await self._drop()
             raise
 
+    async def send_encoded(self, topic: str, records: Sequence[Encoded]) -> None:
+        """Publish records that are bytes already, in order per key, in few large batches; raises as `send`.
+
+        For streams of thousands a second: one future a batch instead of one a record. Same partitions as `send`.
+        """
+        if self._producer is None:
+            self._producer = await start_producer(self._settings)
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await _send_batches(self._producer, topic_name(self._settings, topic), records)
+        except BaseException:
+            await self._drop()
+            raise
+
     async def _drop(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
             await abandon(producer)
+
+
+async def _send_batches(producer: AIOKafkaProducer, name: str, records: Sequence[Encoded]) -> None:
+    partitions = sorted(await producer.partitions_for(name))
+    choose = DefaultPartitioner()
+    by_partition: dict[int, list[Encoded]] = {}
+    chosen: dict[bytes, int] = {}
+    for record in records:
+        if record.key not in chosen:
+            chosen[record.key] = choose(record.key, partitions, partitions)
+        by_partition.setdefault(chosen[record.key], []).append(record)
+    waiting = []
+    for partition, theirs in by_partition.items():
+        waiting += [
+            await producer.send_batch(batch, name, partition=partition)
+            for batch in _batches(producer, theirs)
+        ]
+    await asyncio.gather(*waiting)
+
+
+def _batches(producer: AIOKafkaProducer, records: Sequence[Encoded]) -> Iterator[BatchBuilder]:
+    """Fill batches to their size, in order."""
+    batch = producer.create_batch()
+    for record in records:
+        fields = {"key": record.key, "value": record.value, "timestamp": None, "headers": record.headers}
+        if batch.append(**fields) is None:
+            yield batch
+            batch = producer.create_batch()
+            # The first record of a batch always fits: the builder refuses only what comes on top.
+            batch.append(**fields)
+    yield batch

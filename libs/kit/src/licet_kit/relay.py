@@ -16,7 +16,7 @@ from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import DefaultPartitioner
 from sqlalchemy import ARRAY, Row, SmallInteger, bindparam, delete, select, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -49,6 +49,11 @@ FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 2.0
 
 _BUCKET_LOCK = 0x4C4F42
+
+# What a pass may meet when the brokers or the database are away, or refuse.
+_DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_AWAY = (*_DATABASE_AWAY, KafkaError, Unavailable, TimeoutError)
+
 _CLAIM = text(
     "SELECT bucket FROM unnest(:candidates) AS bucket WHERE pg_try_advisory_xact_lock(:space, bucket)"
 ).bindparams(bindparam("candidates", type_=ARRAY(SmallInteger)))
@@ -67,6 +72,8 @@ class OutboxRelay:
         self._wake = asyncio.Event()
         # Topics that the brokers did not know, and when (monotonic) to ask again.
         self._missing: dict[str, float] = {}
+        # Rows of one batch, for topics whose brokers refused larger batches.
+        self._batch_rows: dict[str, int] = {}
         instruments = meter(__name__)
         self._published = instruments.create_counter(names.OUTBOX_PUBLISHED)
         self._failed = instruments.create_counter(names.OUTBOX_FAILED)
@@ -103,14 +110,7 @@ class OutboxRelay:
             self._wake.clear()
             try:
                 count = await self.publish_pass()
-            except (
-                KafkaError,
-                Unavailable,
-                SQLAlchemyError,
-                asyncpg.PostgresError,
-                OSError,
-                TimeoutError,
-            ) as error:
+            except _AWAY as error:
                 log.warning("outbox.publish_failed", error=repr(error), retry_in_s=backoff_s)
                 self._failed.add(1)
                 # What it still holds could follow rows that the next pass publishes.
@@ -172,9 +172,18 @@ class OutboxRelay:
         by_partition: defaultdict[int, list[Row[Any]]] = defaultdict(list)
         for row in rows:
             by_partition[_partition_of(row.key.encode(), partitions, partitions)].append(row)
-        async with asyncio.timeout(PUBLISH_TIMEOUT_S), asyncio.TaskGroup() as group:
-            for partition, batch in by_partition.items():
-                group.create_task(self._publish_partition(producer, name, partition, batch, sent))
+        async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+            # Each partition goes as far as it can: what was acknowledged must be known, or it is sent again.
+            outcomes = await asyncio.gather(
+                *(
+                    self._publish_partition(producer, name, partition, batch, sent)
+                    for partition, batch in by_partition.items()
+                ),
+                return_exceptions=True,
+            )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
         now = datetime.now(UTC)
         for row in rows:
             self._delay.record((now - row.created_at).total_seconds(), {names.LABEL_TOPIC: topic})
@@ -190,15 +199,13 @@ class OutboxRelay:
         """
         remaining = list(rows)
         while remaining:
-            batch = producer.create_batch()
-            taken = 0
-            for row in remaining:
-                entry = {"key": row.key.encode(), "value": row.payload, "headers": byte_headers(row.headers)}
-                if batch.append(timestamp=None, **entry) is None:
-                    break
-                taken += 1
-            batch.close()
-            await (await producer.send_batch(batch, name, partition=partition))
+            batch, taken = _batch(producer, remaining[: self._batch_rows.get(name, BATCH_ROWS)])
+            try:
+                await (await producer.send_batch(batch, name, partition=partition))
+            except MessageSizeTooLargeError:
+                # The brokers' limit counts whole batches; the next pass sends smaller ones.
+                self._batch_rows[name] = max(1, taken // 2)
+                raise
             sent.extend(row.id for row in remaining[:taken])
             remaining = remaining[taken:]
 
@@ -210,7 +217,7 @@ class OutboxRelay:
     async def _listen(self) -> None:
         """Set `_wake` at each notification; a lost connection is opened again."""
         while True:
-            with contextlib.suppress(SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            with contextlib.suppress(*_DATABASE_AWAY):
                 async with self._engine.connect() as connection:
                     await self._listen_on(connection)
             await asyncio.sleep(POLL_INTERVAL_S)
@@ -225,6 +232,18 @@ class OutboxRelay:
         finally:
             # The connection carries a LISTEN that its pool does not know of.
             await connection.invalidate()
+
+
+def _batch(producer: AIOKafkaProducer, rows: Sequence[Row[Any]]) -> tuple[Any, int]:
+    """Return a produce batch of the first rows, as many as fit, and their number."""
+    batch, taken = producer.create_batch(), 0
+    for row in rows:
+        entry = {"key": row.key.encode(), "value": row.payload, "headers": byte_headers(row.headers)}
+        if batch.append(timestamp=None, **entry) is None:
+            break
+        taken += 1
+    batch.close()
+    return batch, taken
 
 
 async def _partitions(producer: AIOKafkaProducer, name: str) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from google.protobuf.wrappers_pb2 import StringValue
-from licet_kit.db import open_engine
+from licet_kit.db import open_engine, transaction
 from licet_kit.relay import OutboxRelay
 from licet_kit.testing.plugin import CreateTopics, Eventually, StartProxy
 from licet_kit.testing.store import TOPIC, WordSettings, WordStore
@@ -95,3 +95,53 @@ async def test_a_relay_survives_an_outage_of_its_database(
         await relay
     values = [StringValue.FromString(record.value).value for record in await read_topic(TOPIC)]
     assert values == ["before", "during", "after"]
+
+
+async def test_a_record_that_the_brokers_refuse_stops_neither_the_relay_nor_other_topics(
+    settings: WordSettings,
+    store: WordStore,
+    create_topics: CreateTopics,
+    read_topic: ReadTopic,
+    eventually: Eventually,
+) -> None:
+    await create_topics(TOPIC)
+    await create_topics("narrow", configs={"max.message.bytes": "1000"})
+    stop = asyncio.Event()
+    relay = asyncio.create_task(OutboxRelay(settings, store.engine, store.outbox).run(stop))
+    await store.enqueue("key", "x" * 5000, event_id="too large", topic="narrow")
+    await store.enqueue("key", "elsewhere")
+
+    async def only_one_is_left() -> bool:
+        return await store.count(store.tables.outbox) == 1
+
+    await eventually(only_one_is_left, deadline_s=30)
+    await store.enqueue("key", "later")
+    await eventually(only_one_is_left, deadline_s=30)
+    assert not relay.done()
+    stop.set()
+    await relay
+    assert values(await read_topic(TOPIC)) == ["elsewhere", "later"]
+
+
+async def test_batches_shrink_to_what_the_brokers_take(
+    settings: WordSettings,
+    store: WordStore,
+    create_topics: CreateTopics,
+    read_topic: ReadTopic,
+    eventually: Eventually,
+) -> None:
+    await create_topics("narrow", partitions=1, configs={"max.message.bytes": "1500"})
+    numbers = [f"{number}" for number in range(40)]
+    async with transaction(store.engine) as session:
+        for number in numbers:
+            await store.say(session, "key", number, topic="narrow")
+    stop = asyncio.Event()
+    relay = asyncio.create_task(OutboxRelay(settings, store.engine, store.outbox).run(stop))
+    await eventually(store.published, deadline_s=30)
+    stop.set()
+    await relay
+    assert values(await read_topic("narrow")) == numbers
+
+
+def values(records: Sequence[Any]) -> list[str]:
+    return [StringValue.FromString(record.value).value for record in records]
