@@ -1,13 +1,20 @@
-"""From finished calls to protobuf: usage records, grouped into signed segments of receipts."""
+"""From finished calls to records on Kafka: usage messages, grouped into signed segments of receipts.
+
+A record is three runs of protobuf fields behind one another: what its lease repeats, what its segment repeats, and what
+is its own. A parser reads them as one message (protobuf encoding: "merging"; parts of `segment` join), and a stream of
+thousands a second is spared building each message whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from licet_kit.errors import PermanentError
-from licet_kit.outbox import Outgoing
+from licet_kit.producer import Encoded
 from licet_schemas import eip712, merkle
 from licet_schemas.licet.usage.v1.usage_pb2 import Outcome, ReplicaCertificate, Segment, UsageRecorded
 
@@ -15,7 +22,10 @@ from licet_gateway.domain import CallRecord, LeaseTerms, request_id
 from licet_gateway.settings import Certificate
 from licet_gateway.shipping.reader import Finished
 
+TOPIC = "usage.recorded"
+SOURCE = "licet/inference-gateway"
 _MS = 1_000_000
+_SECOND_MS = 1000
 
 
 class NotCertified(PermanentError):
@@ -32,44 +42,59 @@ class _Signer:
     certificate: ReplicaCertificate
 
 
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """The segment of one chain in a batch: its repeated fields, and the proof of each receipt in turn."""
+
+    fields: bytes
+    proofs: dict[int, list[bytes]]
+
+
 class Sealer:
     """Signs batches of records: each batch is one segment a chain, each record carries its proof."""
 
-    def __init__(self, worker_key: bytes, certificates: Sequence[Certificate]) -> None:
-        self._key = worker_key
+    def __init__(self, replica_key: bytes, certificates: Sequence[Certificate]) -> None:
+        self._key = replica_key
         self._signers = {
-            certificate.chain_id: _signer(certificate, worker_key) for certificate in certificates
+            certificate.chain_id: _signer(certificate, replica_key) for certificate in certificates
         }
 
-    def seal(self, worker_id: str, batch: Sequence[Finished]) -> list[Outgoing]:
-        """The messages of a batch, in its order. Raises NotCertified."""
-        chains = [_chain_of(finished.terms.grant_id) for finished in batch]
-        sealed = {
-            chain: iter(
-                self._seal_chain(
-                    worker_id, chain, [f for f, c in zip(batch, chains, strict=True) if c == chain]
-                )
-            )
-            for chain in dict.fromkeys(chains)
-        }
-        return [next(sealed[chain]) for chain in chains]
+    def seal(self, worker_id: str, batch: Sequence[Finished]) -> list[Encoded]:
+        """The records of a batch, in its order. Raises NotCertified."""
+        places: dict[int, list[int]] = {}
+        for place, finished in enumerate(batch):
+            places.setdefault(_chain_of(finished.terms.grant_id), []).append(place)
+        sealed = {chain: self._segment(chain, batch, mine) for chain, mine in places.items()}
+        leases = {f.terms.lease_id: f.terms for f in batch}
+        repeated = {name: _lease_fields(worker_id, terms) for name, terms in leases.items()}
+        shared = _shared_headers()
+        records = []
+        for place, finished in enumerate(batch):
+            terms = finished.terms
+            segment = sealed[_chain_of(terms.grant_id)]
+            name = request_id(terms.lease_id, finished.record.sequence)
+            own = _own_fields(name, finished.record, segment.proofs[place])
+            value = repeated[terms.lease_id] + segment.fields + own
+            records.append(Encoded(terms.lease_id.encode(), value, [("ce_id", name.encode()), *shared]))
+        return records
 
-    def _seal_chain(self, worker_id: str, chain: int, batch: Sequence[Finished]) -> list[Outgoing]:
+    def _segment(self, chain: int, batch: Sequence[Finished], places: Sequence[int]) -> _Sealed:
         signer = self._signers.get(chain)
         if signer is None:
             raise NotCertified(f"GATEWAY_REPLICA_CERTIFICATES names no certificate for chain {chain}")
-        leaves = [
-            merkle.leaf(eip712.receipt_digest(signer.domain, receipt_of(f.terms, f.record))) for f in batch
-        ]
-        tree = merkle.tree(leaves)
-        digest = eip712.segment_digest(signer.domain, eip712.Segment(tree.root, len(leaves)))
+        receipts = [receipt_of(batch[place].terms, batch[place].record) for place in places]
+        tree = merkle.tree(
+            [merkle.leaf(eip712.receipt_digest(signer.domain, receipt)) for receipt in receipts]
+        )
+        digest = eip712.segment_digest(signer.domain, eip712.Segment(tree.root, len(receipts)))
         segment = Segment(
             root=tree.root,
             signature=eip712.sign(digest, self._key),
             certificate=signer.certificate,
-            receipts=len(leaves),
+            receipts=len(receipts),
         )
-        return [_outgoing(worker_id, finished, segment, tree.proof(i)) for i, finished in enumerate(batch)]
+        fields = UsageRecorded(segment=segment).SerializeToString()
+        return _Sealed(fields, {place: tree.proof(leaf) for leaf, place in enumerate(places)})
 
 
 def receipt_of(terms: LeaseTerms, record: CallRecord) -> eip712.Receipt:
@@ -95,29 +120,43 @@ def receipt_of(terms: LeaseTerms, record: CallRecord) -> eip712.Receipt:
     )
 
 
-def _outgoing(worker_id: str, finished: Finished, segment: Segment, path: list[bytes]) -> Outgoing:
-    terms, record = finished.terms, finished.record
-    message = UsageRecorded()
-    message.CopyFrom(_template(worker_id, terms))
-    message.request_id = request_id(terms.lease_id, record.sequence)
-    message.sequence = record.sequence
-    message.last = record.last
-    message.units = record.units
-    message.outcome = Outcome.ValueType(record.outcome)
-    # Times are told in whole milliseconds, as the receipt states them.
-    message.started_at.FromMilliseconds(record.started_ns // _MS)
-    message.ended_at.FromMilliseconds(record.ended_ns // _MS)
-    message.bytes_in = record.bytes_in
-    message.bytes_out = record.bytes_out
-    message.request_commitment = record.request_commitment
-    message.response_commitment = record.response_commitment
-    message.segment.CopyFrom(segment)
-    message.segment.path.extend(path)
-    return Outgoing(message=message, key=terms.lease_id, event_id=message.request_id)
+def _own_fields(name: str, record: CallRecord, proof: list[bytes]) -> bytes:
+    """What no other record has."""
+    return UsageRecorded(
+        request_id=name,
+        sequence=record.sequence,
+        last=record.last,
+        units=record.units,
+        outcome=Outcome.ValueType(record.outcome),
+        started_at=_timestamp(record.started_ns),
+        ended_at=_timestamp(record.ended_ns),
+        bytes_in=record.bytes_in,
+        bytes_out=record.bytes_out,
+        request_commitment=record.request_commitment,
+        response_commitment=record.response_commitment,
+        segment=Segment(path=proof),
+    ).SerializeToString()
 
 
-@lru_cache(maxsize=1024)
-def _template(worker_id: str, terms: LeaseTerms) -> UsageRecorded:
+def _shared_headers() -> list[tuple[str, bytes]]:
+    """CloudEvents headers that every record of a batch has (Kafka binding 1.0.2, binary mode)."""
+    headers: Mapping[str, str] = {
+        "ce_specversion": "1.0",
+        "ce_source": SOURCE,
+        "ce_type": UsageRecorded.DESCRIPTOR.full_name,
+        "ce_time": datetime.now(UTC).isoformat(),
+        "content-type": "application/protobuf",
+    }
+    return [(name, value.encode()) for name, value in headers.items()]
+
+
+def _timestamp(at_ns: int) -> Timestamp:
+    """Whole milliseconds, as the receipt states them."""
+    seconds, ms = divmod(at_ns // _MS, _SECOND_MS)
+    return Timestamp(seconds=seconds, nanos=ms * _MS)
+
+
+def _lease_fields(worker_id: str, terms: LeaseTerms) -> bytes:
     """What all records of a lease repeat."""
     return UsageRecorded(
         worker_id=worker_id,
@@ -131,11 +170,11 @@ def _template(worker_id: str, terms: LeaseTerms) -> UsageRecorded:
         plan_id=terms.plan_id,
         metering_rule=terms.metering_rule,
         price_book_version=terms.price_book_version,
-    )
+    ).SerializeToString()
 
 
-def _signer(certificate: Certificate, worker_key: bytes) -> _Signer:
-    if eip712.address_of(worker_key) != certificate.replica:
+def _signer(certificate: Certificate, replica_key: bytes) -> _Signer:
+    if eip712.address_of(replica_key) != certificate.replica:
         raise NotCertified("GATEWAY_REPLICA_KEY is not the key that GATEWAY_REPLICA_CERTIFICATES certify")
     return _Signer(
         domain=eip712.domain_separator(certificate.chain_id, certificate.escrow),
@@ -149,6 +188,7 @@ def _signer(certificate: Certificate, worker_key: bytes) -> _Signer:
     )
 
 
+@lru_cache(maxsize=1024)
 def _chain_of(grant_id: str) -> int:
     """A grant's name begins with its chain."""
     return int(grant_id.partition(":")[0])

@@ -11,9 +11,9 @@ from aiokafka.errors import KafkaError
 from licet_kit.errors import Unavailable
 from licet_kit.lifecycle import wait_or_stop
 from licet_kit.logs import get_logger
-from licet_kit.outbox import Outgoing
+from licet_kit.producer import Encoded
 
-from licet_gateway.events import Sealer
+from licet_gateway.events import TOPIC, Sealer
 from licet_gateway.shipping.folders import is_abandoned, worker_folders
 from licet_gateway.shipping.reader import READ_MAX, Finished, LogReader
 
@@ -27,7 +27,7 @@ RETRY_S: Final = 0.5
 class Sender(Protocol):
     """Where messages go; returns when all are acknowledged."""
 
-    async def send_many(self, batch: Sequence[Outgoing]) -> None: ...
+    async def send_encoded(self, topic: str, records: Sequence[Encoded]) -> None: ...
 
 
 class Shipper:
@@ -81,7 +81,7 @@ class Shipper:
 
     async def _send(self, reader: LogReader, finished: list[Finished]) -> None:
         if finished:
-            await self._sender.send_many(self._sealer.seal(reader.folder.name, finished))
+            await self._sender.send_encoded(TOPIC, self._sealer.seal(reader.folder.name, finished))
             self.shipped += len(finished)
         reader.confirm()
 
