@@ -6,17 +6,23 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
 
 import grpc
 import grpc.aio
 import pytest
+from licet_kit.db import open_engine
 from licet_kit.ids import new_id
+from licet_kit.testing.plugin import StartProxy
+from licet_kit.testing.proxy import Proxy
 from licet_licensing.api.batching import Batcher
 from licet_licensing.api.lease_service import LeaseServicer, serve_leases
 from licet_licensing.domain.credentials import format_session_token
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as pb
 from licet_schemas.licet.licensing.v1 import licensing_pb2_grpc as stubs
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .words import ALICE, DEPOSIT_GRANT, SLUG, grant_id
 from .world import POLICY, World, record
@@ -25,26 +31,28 @@ TOKEN = "worker-token-of-the-test"
 WORKER = (("authorization", f"Bearer {TOKEN}"),)
 
 
-@pytest.fixture
-async def target(world: World) -> AsyncIterator[str]:
+@asynccontextmanager
+async def serving(world: World, engine: AsyncEngine) -> AsyncIterator[stubs.LeaseServiceAsyncStub]:
+    """A worker's connection to a service on this engine."""
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    batcher = Batcher(world.engine, POLICY, world.clock)
-    servicer = LeaseServicer(world.engine, batcher, POLICY, world.clock)
+    batcher = Batcher(engine, POLICY, world.clock)
+    servicer = LeaseServicer(engine, batcher, POLICY, world.clock)
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(batcher.run(stop))
         group.create_task(serve_leases(servicer, TOKEN, "127.0.0.1", port)(stop))
-        yield f"127.0.0.1:{port}"
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            await channel.channel_ready()
+            yield stubs.LeaseServiceStub(channel)
         stop.set()
 
 
 @pytest.fixture
-async def stub(target: str) -> AsyncIterator[stubs.LeaseServiceAsyncStub]:
-    async with grpc.aio.insecure_channel(target) as channel:
-        await channel.channel_ready()
-        yield stubs.LeaseServiceStub(channel)
+async def stub(world: World) -> AsyncIterator[stubs.LeaseServiceAsyncStub]:
+    async with serving(world, world.engine) as connected:
+        yield connected
 
 
 async def request(world: World, **changes: object) -> pb.LeaseRequest:
@@ -99,7 +107,7 @@ async def test_a_session_matches_replies_by_request_and_survives_bad_ones(
     nothing = pb.LeaseRequest(request_id="nothing", worker_id="worker-1")
     requests += [pb.SessionRequest(lease=each) for each in (nobody, malformed, nothing)]
     requests.append(
-        pb.SessionRequest(renew=pb.RenewRequest(request_id="r", worker_id="w", lease_id="unknown"))
+        pb.SessionRequest(renew=pb.RenewRequest(request_id="r", worker_id="worker-1", lease_id="unknown"))
     )
     returning = pb.SessionRequest()
     getattr(returning, "return").request_id = "t"
@@ -220,3 +228,51 @@ async def test_a_closed_lease_gives_back_through_its_records(
     await world.count(record(lease, 1, 4, last=True))
     grant = (await stub.Lease(await request(world, units_wanted=96), metadata=WORKER)).grant
     assert (grant.units, grant.units_remaining) == (96, 0)
+
+
+@pytest.fixture
+async def door(proxy: StartProxy, database_url: str) -> Proxy:
+    """A way to the database that can be cut."""
+    parts = urlsplit(database_url)
+    return await proxy(parts.hostname or "", parts.port or 0)
+
+
+def through(door: Proxy, database_url: str) -> str:
+    parts = urlsplit(database_url)
+    return urlunsplit(parts._replace(netloc=f"{parts.username}@127.0.0.1:{door.port}"))
+
+
+async def test_a_short_absence_of_the_database_is_waited_out(
+    world: World, door: Proxy, database_url: str
+) -> None:
+    await world.market()
+    await world.buy()
+    asked = await request(world)
+    async with open_engine(through(door, database_url)) as engine, serving(world, engine) as stub:
+        await stub.Lease(await request(world, units_wanted=1), metadata=WORKER)
+        await door.cut()
+        waiting = asyncio.ensure_future(stub.Lease(asked, metadata=WORKER))
+        answered, _ = await asyncio.wait({waiting}, timeout=0.5)
+        assert not answered
+        await door.restore()
+        assert (await waiting).grant.units == 10
+
+
+async def test_a_stream_ends_when_the_database_stays_away_and_its_requests_are_asked_again(
+    world: World, door: Proxy, database_url: str
+) -> None:
+    await world.market()
+    await world.buy()
+    asked = [pb.SessionRequest(lease=await request(world, units_wanted=2)) for _ in range(3)]
+    async with open_engine(through(door, database_url)) as engine, serving(world, engine) as stub:
+        await door.cut()
+        with pytest.raises(grpc.aio.AioRpcError) as broken:
+            _ = [reply async for reply in stub.Session(iter(asked), metadata=WORKER)]
+        assert broken.value.code() is grpc.StatusCode.UNAVAILABLE
+        await door.restore()
+        first = [reply async for reply in stub.Session(iter(asked), metadata=WORKER)]
+        again = [reply async for reply in stub.Session(iter(asked), metadata=WORKER)]
+    leases = {reply.request_id: reply.lease.grant.lease_id for reply in first}
+    assert {reply.request_id: reply.lease.grant.lease_id for reply in again} == leases
+    assert len(set(leases.values())) == 3
+    assert await world.units() == (94, 6, 0, 0, 0)

@@ -26,8 +26,11 @@ LIMIT = 128
 CONCURRENT = 4
 # Requests that wait; beyond it a worker is better told to come again.
 QUEUE = 4096
-# A deadlock or a lost race is tried again; each try starts from nothing.
-ATTEMPTS = 3
+# A deadlock, a lost race or an absent database is tried again for so long. Requests are idempotent, so that a commit of
+# which nobody knows the outcome is found out by asking again; giving up at once would leave its lease to nobody.
+PATIENCE_S = 2.0
+FIRST_PAUSE_S = 0.02
+LONGEST_PAUSE_S = 0.5
 
 
 class Overloaded(Exception):
@@ -112,28 +115,30 @@ class Batcher:
         try:
             answers = await self._transact([waiting.ask for waiting in batch])
         except Exception as error:  # noqa: BLE001  edge: every waiting request gets an answer
-            if len(batch) > 1:
+            if len(batch) > 1 and fate_of(error) is not Fate.WAIT:
                 for waiting in batch:
                     await self._answer([waiting])
                 return
-            log.warning("lease.failed", request_id=batch[0].ask.request_id, error=repr(error))
-            if not batch[0].done.done():
-                batch[0].done.set_exception(error)
+            log.warning("lease.failed", requests=len(batch), error=repr(error))
+            for waiting in batch:
+                if not waiting.done.done():
+                    waiting.done.set_exception(error)
             return
         for waiting in batch:
             if not waiting.done.done():
                 waiting.done.set_result(answers[waiting.ask.request_id])
 
     async def _transact(self, asks: list[AnyAsk]) -> dict[str, Answer]:
-        started = time.monotonic()
-        attempt = 1
+        started, pause_s = time.monotonic(), FIRST_PAUSE_S
         while True:
             try:
                 answers = await self._try(asks)
             except Exception as error:
-                if attempt == ATTEMPTS or fate_of(error) is not Fate.RETRY:
+                tired = time.monotonic() - started + pause_s > PATIENCE_S
+                if tired or fate_of(error) not in (Fate.RETRY, Fate.WAIT):
                     raise
-                attempt += 1
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             else:
                 telemetry.BATCH_SIZE.record(len(asks))
                 telemetry.BATCH_DURATION.record(time.monotonic() - started)

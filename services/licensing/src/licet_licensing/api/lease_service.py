@@ -14,7 +14,7 @@ import grpc.aio
 from google.protobuf.message import Message as ProtobufMessage
 from licet_kit.clock import Clock
 from licet_kit.db import reading, transaction
-from licet_kit.errors import LicetError
+from licet_kit.errors import LicetError, PermanentError
 from licet_kit.lifecycle import Service
 from licet_kit.logs import get_logger
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as pb
@@ -95,12 +95,14 @@ class LeaseServicer(stubs.LeaseServiceServicer):
         self, request_iterator: AsyncIterator[pb.SessionRequest], context: Any
     ) -> AsyncIterator[pb.SessionReply]:
         replies: asyncio.Queue[pb.SessionReply | None] = asyncio.Queue()
-        reading_requests = asyncio.create_task(self._read_session(request_iterator, replies))
+        reader = asyncio.create_task(self._read_session(request_iterator, replies))
         try:
             while (reply := await replies.get()) is not None:
                 yield reply
+            if reader.done() and reader.exception() is not None:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "licensing_unavailable: ask again")
         finally:
-            reading_requests.cancel()
+            reader.cancel()
 
     async def _read_session(
         self, requests: AsyncIterator[pb.SessionRequest], replies: asyncio.Queue[pb.SessionReply | None]
@@ -113,22 +115,24 @@ class LeaseServicer(stubs.LeaseServiceServicer):
                     task = group.create_task(self._reply(request, replies))
                     task.add_done_callback(lambda _: slots.release())
         finally:
-            replies.put_nowait(None)
+            # Behind every reply; the reader of the queue looks at how this task ended.
+            asyncio.get_running_loop().call_soon(replies.put_nowait, None)
 
     async def _reply(
         self, request: pb.SessionRequest, replies: asyncio.Queue[pb.SessionReply | None]
     ) -> None:
-        """Answer one request of a stream. Its failure is a denial: the stream, and the others on it, live on."""
+        """Answer one request of a stream. A fault of the request is a denial: the others on the stream live on.
+
+        A fault of ours ends the stream: the worker asks again on the next one, by the same request ids, and so learns
+        of a lease whose commit was in doubt. A denial would hide it.
+        """
         asked = getattr(request, request.WhichOneof("request") or "lease")
         try:
             reply = await self._session_reply(request)
-        except LicetError as error:
+        except PermanentError as error:
             reply = pb.SessionReply(lease=_failure(error.code, str(error)))
         except Overloaded:
             reply = pb.SessionReply(lease=_failure("overloaded", "too many requests wait"))
-        except Exception as error:  # noqa: BLE001  edge, as above
-            log.warning("rpc.failed", error=repr(error))
-            reply = pb.SessionReply(lease=_failure("licensing_unavailable", "try again"))
         reply.request_id = asked.request_id
         await replies.put(reply)
 
