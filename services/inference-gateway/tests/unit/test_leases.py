@@ -2,84 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from licet_gateway.dataplane.clock import MS, SECOND
-from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.leases import ASK_WAIT_NS, LeaseBook
-from licet_gateway.dataplane.pool import Ask
 from licet_gateway.dataplane.refusals import LICENSING_SILENT
-from licet_gateway.domain import CallRecord, Credential, LeaseTerms, Limits, Outcome, Refusal
-
-CALLER = Credential(api_key_hash=bytes(32))
-SLUG = "acme/risk"
-TERMS = LeaseTerms(
-    lease_id="a" * 32,
-    grant_id="31337:0xlicense:1:0",
-    generation=3,
-    account_id="account",
-    account_lease=1,
-    plan_id="1",
-    asset_id="0x01",
-    version_digest="0x02",
-    units=10,
-    ttl_ms=10_000,
-    price_book_version="31337:0xplanbook:1",
-    metering_rule="request",
-    decision_id="decision",
-    slug=SLUG,
+from licet_gateway.domain import Limits, Outcome
+from licet_gateway.testing.lease_desk import (
+    CALLER,
+    EXHAUSTED,
+    MISSING,
+    SLUG,
+    TERMS,
+    Desk,
+    end,
+    finish,
+    wait,
 )
-EXHAUSTED = Refusal("quota_exhausted", "no units are left", "renew")
-MISSING = Refusal("license_missing", "no license", "buy one")
-
-
-@dataclass
-class Desk:
-    """Stands for licensing, the journal and the clock."""
-
-    now: int = 1000 * SECOND
-    asks: list[Ask] = field(default_factory=list)
-    returned: list[tuple[str, int, int]] = field(default_factory=list)
-    opened: list[tuple[str, int]] = field(default_factory=list)
-    closed: list[tuple[str, CallRecord]] = field(default_factory=list)
-
-    def clock(self) -> int:
-        return self.now
-
-    def ask(self, ask: Ask) -> None:
-        self.asks.append(ask)
-
-    def give_back(self, lease_id: str, spent: int, last_sequence: int) -> None:
-        self.returned.append((lease_id, spent, last_sequence))
-
-    def add_lease(self, lease: Lease) -> None:
-        """The lease entry is covered by the log's own tests."""
-
-    def add_open(self, lease: Lease, sequence: int, started_ns: int) -> None:
-        self.opened.append((lease.terms.lease_id, sequence))
-
-    def add_close(self, lease: Lease, record: CallRecord) -> None:
-        self.closed.append((lease.terms.lease_id, record))
-
-    def book(self) -> LeaseBook:
-        return LeaseBook(self, self, idle_ns=3 * SECOND, clock=self.clock)
-
-
-@dataclass
-class Caller:
-    """A call that waits, and what it was told."""
-
-    lease: Lease | None = None
-    refusal: Refusal | None = None
-
-    def leased(self, lease: Lease) -> None:
-        self.lease = lease
-
-    def refused(self, refusal: Refusal) -> None:
-        self.refusal = refusal
 
 
 @pytest.fixture
@@ -90,28 +30,6 @@ def desk() -> Desk:
 @pytest.fixture
 def book(desk: Desk) -> LeaseBook:
     return desk.book()
-
-
-def wait(book: LeaseBook, units: int = 1) -> Caller:
-    caller = Caller()
-    answer = book.reserve(CALLER, SLUG, units, caller)
-    if isinstance(answer, Refusal):
-        caller.refused(answer)
-    elif answer is not None:
-        caller.leased(answer)
-    return caller
-
-
-def finish(book: LeaseBook, caller: Caller, *, held: int = 1, units: int = 1) -> None:
-    assert caller.lease is not None
-    sequence = book.begin(caller.lease, 1)
-    assert sequence is not None
-    end(book, caller, sequence, held=held, units=units)
-
-
-def end(book: LeaseBook, caller: Caller, sequence: int, *, held: int = 1, units: int = 1) -> None:
-    assert caller.lease is not None
-    book.finish(caller.lease, held, CallRecord(sequence, units, Outcome.OK, False, 1, 2))
 
 
 def test_one_ask_answers_all_who_wait(desk: Desk, book: LeaseBook) -> None:
@@ -357,92 +275,3 @@ def test_an_old_lease_is_replaced_rather_than_renewed(desk: Desk, book: LeaseBoo
     desk.now += 8 * SECOND
     wait(book)
     assert desk.asks[8].renewed is None
-
-
-class LeaseMachine(RuleBasedStateMachine):
-    """Calls, answers, time and revocations in any order: units add up, and sequences have no gap."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.desk = Desk()
-        self.book = self.desk.book()
-        self.waiting: list[tuple[Caller, int]] = []
-        self.held: list[tuple[Caller, int, int | None]] = []
-        self.leases: dict[str, Lease] = {}
-        self.answered = 0
-        self.generation = 0
-
-    @rule(units=st.integers(1, 5), begins=st.booleans())
-    def call(self, units: int, begins: bool) -> None:
-        self.waiting.append((wait(self.book, units), units))
-        self.collect(begins=begins)
-
-    @precondition(lambda self: self.answered < len(self.desk.asks))
-    @rule(units=st.integers(1, 12), begins=st.booleans())
-    def grant(self, units: int, begins: bool) -> None:
-        ask = self.desk.asks[self.answered]
-        self.answered += 1
-        if ask.renewed is not None:
-            terms = replace(ask.renewed.terms, units=ask.renewed.lent + units)
-        else:
-            terms = replace(TERMS, lease_id=f"{self.answered:032x}", generation=self.generation, units=units)
-        self.book.granted(ask, terms)
-        self.collect(begins=begins)
-
-    @precondition(lambda self: self.answered < len(self.desk.asks))
-    @rule()
-    def deny(self) -> None:
-        self.answered += 1
-        self.book.denied(self.desk.asks[self.answered - 1], EXHAUSTED)
-        self.collect(begins=True)
-
-    @rule(seconds=st.integers(1, 12))
-    def time_passes(self, seconds: int) -> None:
-        self.desk.now += seconds * SECOND
-        self.book.sweep()
-        self.collect(begins=True)
-
-    @rule()
-    def revoke(self) -> None:
-        self.generation += 1
-        self.book.revoke(TERMS.grant_id, self.generation, "license_revoked")
-        self.collect(begins=True)
-
-    @precondition(lambda self: self.held)
-    @rule(place=st.integers(0, 100), paid=st.booleans())
-    def call_ends(self, place: int, paid: bool) -> None:
-        caller, units, sequence = self.held.pop(place % len(self.held))
-        assert caller.lease is not None
-        if sequence is None:
-            self.book.release(caller.lease, units)
-        else:
-            end(self.book, caller, sequence, held=units, units=units if paid else 0)
-
-    def collect(self, *, begins: bool) -> None:
-        told = [entry for entry in self.waiting if entry[0].lease is not None or entry[0].refusal is not None]
-        self.waiting = [entry for entry in self.waiting if entry not in told]
-        for caller, units in told:
-            if caller.lease is not None:
-                self.leases[caller.lease.terms.lease_id] = caller.lease
-                self.held.append((caller, units, self.book.begin(caller.lease, 1) if begins else None))
-
-    @invariant()
-    def units_add_up(self) -> None:
-        for lease in self.leases.values():
-            assert lease.lent == lease.available + lease.held + lease.spent
-            assert min(lease.available, lease.held, lease.spent, lease.holders) >= 0
-
-    def teardown(self) -> None:
-        while self.held:
-            self.call_ends(0, True)
-        self.book.close()
-        for lease_id, lease in self.leases.items():
-            records = [record for of, record in self.desk.closed if of == lease_id]
-            assert sorted(record.sequence for record in records) == list(range(1, len(records) + 1))
-            assert [record.last for record in records] == [False] * (len(records) - 1) + [True]
-            assert records[-1].sequence == len(records)
-            assert sum(record.units for record in records) == lease.spent
-            assert self.desk.returned.count((lease_id, lease.spent, lease.sequence)) == 1
-
-
-TestLeaseMachine = LeaseMachine.TestCase

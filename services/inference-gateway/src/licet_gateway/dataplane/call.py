@@ -7,7 +7,6 @@ slow or vanishing client never occupies Triton; a longer one is spliced as it co
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import time
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 from licet_gateway.dataplane import metering
 from licet_gateway.dataplane.answer import Answer
 from licet_gateway.dataplane.clock import now_ns
+from licet_gateway.dataplane.ending import ended_call
+from licet_gateway.dataplane.forwarding import LAST_CHUNK, framed, infer_head
 from licet_gateway.dataplane.gathering import Gathered
 from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.refusals import (
@@ -26,7 +27,8 @@ from licet_gateway.dataplane.refusals import (
     body_too_large,
 )
 from licet_gateway.dataplane.replies import CONTINUE, render_fields
-from licet_gateway.domain import CallRecord, Credential, MeteringRule, Outcome, Refusal, request_id
+from licet_gateway.dataplane.stage import Stage
+from licet_gateway.domain import Credential, MeteringRule, Outcome, Refusal, request_id
 from licet_gateway.telemetry import end_refused_span, end_span, traceparent_of
 
 if TYPE_CHECKING:
@@ -38,18 +40,6 @@ if TYPE_CHECKING:
 
 # A lease that died, or whose version went, between two steps of one call is replaced so often; then the call fails.
 RESTARTS_MAX: Final = 2
-_REQUEST_RULE: Final = MeteringRule("request", None)
-
-
-class Stage(enum.Enum):
-    """What the call waits for."""
-
-    GATHERING = enum.auto()
-    LEASING = enum.auto()
-    CONNECTING = enum.auto()
-    OPENING = enum.auto()
-    RUNNING = enum.auto()
-    DONE = enum.auto()
 
 
 class Call:
@@ -82,6 +72,7 @@ class Call:
     )
 
     _request_hash: hashlib._Hash
+    _pool: UpstreamPool
     _connection: UpstreamConnection
     _version: PinnedVersion
     _lease: Lease
@@ -102,11 +93,10 @@ class Call:
         self._restarts = 0
         self._held_units = 0
         self._sequence = 0
-        self._pool: UpstreamPool | None = None
         self._answer: Answer | None = None
         newest = plane.versions.newest(slug)
         # An unknown model still gets licensing's answer first; the rule then does not matter.
-        self._rule = _REQUEST_RULE if newest is None else newest.rule
+        self._rule = MeteringRule("request", None) if newest is None else newest.rule
         self._span = plane.tracer.start(head.fields, slug)
         self.deadline_ns = now_ns() + plane.call_timeout_ns
         if head.expects_continue:
@@ -136,7 +126,7 @@ class Call:
         self._request_whole = True
         if self.stage is Stage.RUNNING:
             if self._head.chunked:
-                self._connection.write(b"0\r\n\r\n")
+                self._connection.write(LAST_CHUNK)
         elif self.stage is Stage.GATHERING:
             self._count()
 
@@ -148,7 +138,7 @@ class Call:
                 self._plane.book.stop_waiting(self._credential, self._slug, self)
                 self.stage = Stage.DONE
             case Stage.CONNECTING:
-                self._leave_pool()
+                self._pool.stop_waiting(self)
                 self._plane.book.release(self._lease, self._held_units)
                 self.stage = Stage.DONE
             case Stage.RUNNING if not self._request_whole:
@@ -244,7 +234,7 @@ class Call:
         if self.stage is Stage.LEASING:
             self._plane.book.stop_waiting(self._credential, self._slug, self)
         elif self.stage is Stage.CONNECTING:
-            self._leave_pool()
+            self._pool.stop_waiting(self)
             self._plane.book.release(self._lease, self._held_units)
         elif self.stage is Stage.OPENING:
             self._client_gone = True
@@ -258,10 +248,6 @@ class Call:
         self._pool = self._plane.pick_pool(self._version)
         if not self._pool.acquire(self):
             self._give_up(UPSTREAM_FULL)
-
-    def _leave_pool(self) -> None:
-        if self._pool is not None:
-            self._pool.stop_waiting(self)
 
     def on_connected(self, connection: UpstreamConnection) -> None:
         self._started_ns = time.time_ns()
@@ -299,29 +285,19 @@ class Call:
         if body:
             self._forward(body)
         if self._request_whole:
-            self._connection.write(b"0\r\n\r\n")
+            self._connection.write(LAST_CHUNK)
         self.client.resume_reading()
 
     def _upstream_head(self) -> bytes:
-        head = self._head
-        framing = (
-            b"Transfer-Encoding: chunked" if head.chunked else b"Content-Length: %d" % head.content_length
-        )
         fields = self.client.forwarded_fields
         if self._span is not None:
-            fields = render_fields({**head.fields, b"traceparent": traceparent_of(self._span)})
-        return b"POST %s/infer HTTP/1.1\r\nHost: %s\r\n%s%s\r\n\r\n" % (
-            self._version.path,
-            self._connection.pool.authority,
-            fields,
-            framing,
-        )
+            fields = render_fields({**self._head.fields, b"traceparent": traceparent_of(self._span)})
+        authority = self._connection.pool.authority
+        return infer_head(self._head, path=self._version.path, authority=authority, fields=fields)
 
     def _forward(self, data: bytes) -> None:
         self._request_hash.update(data)
-        if self._head.chunked:
-            data = b"%x\r\n%s\r\n" % (len(data), data)
-        self._connection.write(data)
+        self._connection.write(framed(data, chunked=self._head.chunked))
 
     def on_upstream_full(self) -> None:
         self.client.pause_reading()
@@ -409,21 +385,15 @@ class Call:
 
     def _finish(self, outcome: Outcome, units: int) -> None:
         self.stage = Stage.DONE
-        answer = self._answer
-        name = self._name.encode()
-        record = CallRecord(
+        record = ended_call(
+            outcome,
+            units,
+            name=self._name,
             sequence=self._sequence,
-            units=units,
-            outcome=outcome,
-            last=False,
             started_ns=self._started_ns,
-            ended_ns=time.time_ns(),
             bytes_in=self._size,
-            bytes_out=answer.bytes_out if answer is not None else 0,
-            request_commitment=self._request_hash.digest()
-            if answer is not None
-            else hashlib.sha256(name).digest(),
-            response_commitment=answer.commitment() if answer is not None else hashlib.sha256(name).digest(),
+            request=self._request_hash if self._answer is not None else None,
+            answer=self._answer,
         )
         if self._span is not None:
             end_span(self._span, self._lease.terms, record)

@@ -1,0 +1,16 @@
+"""The stations of a call, in their order."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Stage(enum.Enum):
+    """What the call waits for."""
+
+    GATHERING = enum.auto()
+    LEASING = enum.auto()
+    CONNECTING = enum.auto()
+    OPENING = enum.auto()
+    RUNNING = enum.auto()
+    DONE = enum.auto()
