@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from licet_schemas.licet.licensing.v1.licensing_pb2 import GrantChanged
 from licet_schemas.licet.usage.v1.usage_pb2 import LeaseFenced, UsageRecorded
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from licet_billing import events
+from licet_billing import events, telemetry
 from licet_billing.db.tables import OUTBOX, TABLES
 from licet_billing.domain.errors import GrantUnknown, MissingParent, PlanUnknown, ReceiptKeyUnknown
 from licet_billing.usecases import chain, intake, waiting
@@ -49,9 +50,11 @@ class Consumers:
         """Charges a piece of the usage log."""
         log = [_entry(message) for message in messages]
         try:
-            await intake.record_usage(session, log, self.escrows)
+            made = await intake.record_usage(session, log, self.escrows)
         except MissingParent as error:
             raise WaitsFor(error.parent) from error
+        for disposition, count in Counter(each.charge.disposition for each in made).items():
+            telemetry.CHARGES.add(count, {telemetry.LABEL_DISPOSITION: disposition})
 
     async def on_one_usage(self, session: AsyncSession, message: Message[ProtobufMessage]) -> None:
         """Charges one record, or stores one fence."""

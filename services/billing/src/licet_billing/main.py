@@ -121,6 +121,8 @@ async def build(settings: BillingSettings, runtime: Runtime) -> AsyncIterator[Se
         )
         broker = make_broker(settings)
         subscriptions = subscribe_all(broker, settings, engine, Consumers(escrows, signer.address))
+        for subscription in subscriptions:
+            runtime.health.add(subscription.delivery.place.consumer, subscription.check)
         yield [
             broker_service(broker, subscriptions),
             replayer(subscriptions),

@@ -9,6 +9,7 @@ from enum import Enum, auto
 
 import aiohttp
 from aiohttp import web
+from licet_kit.testing.deployment import DeployedChain
 
 
 class Fault(Enum):
@@ -24,7 +25,7 @@ class Fault(Enum):
 class RpcProxy:
     """`faults` maps a JSON-RPC method to what happens to it; `calls` counts what reached the node."""
 
-    upstream: str
+    deployed: DeployedChain
     url: str = ""
     faults: dict[str, Fault] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
@@ -39,7 +40,7 @@ class RpcProxy:
         headers = {"content-type": "application/json"}
         async with (
             aiohttp.ClientSession() as session,
-            session.post(self.upstream, data=body, headers=headers) as answer,
+            session.post(self.deployed.anvil.rpc_url, data=body, headers=headers) as answer,
         ):
             content = await answer.read()
         if fault is Fault.LOSE_ANSWER:
@@ -54,9 +55,9 @@ class RpcProxy:
 
 
 @asynccontextmanager
-async def rpc_proxy(upstream: str) -> AsyncIterator[RpcProxy]:
-    """Runs a proxy in front of this node."""
-    proxy = RpcProxy(upstream)
+async def rpc_proxy(deployed: DeployedChain) -> AsyncIterator[RpcProxy]:
+    """Runs a proxy in front of this chain."""
+    proxy = RpcProxy(deployed)
     app = web.Application()
     app.router.add_post("/", proxy._handle)
     runner = web.AppRunner(app, shutdown_timeout=0.5)

@@ -8,13 +8,22 @@ import json
 
 import pytest
 from licet_billing.domain.settlement import BatchKey
+from licet_billing.testing.builders import (
+    ASSET,
+    CHAIN,
+    DEPOSIT,
+    ESCROW,
+    OPERATOR,
+    PAYER,
+    TOKEN,
+    ChainLog,
+    Gateway,
+)
+from licet_billing.testing.inbox import Inbox, make_inbox
 from licet_billing.usecases import batches
 from licet_kit.db import transaction
 from licet_schemas import settlement
 from sqlalchemy.ext.asyncio import AsyncEngine
-
-from .builders import ASSET, CHAIN, DEPOSIT, ESCROW, OPERATOR, PAYER, TOKEN, ChainLog, Gateway
-from .inbox import Inbox, make_inbox
 
 
 @pytest.fixture

@@ -7,13 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 from licet_billing.domain.ledger import Account, AccountKind, Currency
-from licet_billing.usecases import chain
-from licet_billing.usecases.chain import Books
-from licet_kit.db import transaction
-from licet_schemas.licet.chain.v1 import chain_pb2
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from .builders import (
+from licet_billing.testing.builders import (
     ASSET,
     CHAIN,
     DEPOSIT,
@@ -28,7 +22,12 @@ from .builders import (
     finality,
     retracted,
 )
-from .inbox import Inbox, make_inbox
+from licet_billing.testing.inbox import Inbox, make_inbox
+from licet_billing.usecases import chain
+from licet_billing.usecases.chain import Books
+from licet_kit.db import transaction
+from licet_schemas.licet.chain.v1 import chain_pb2
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 USD = Currency(CHAIN, TOKEN)
 CUSTOMER = Account(AccountKind.CUSTOMER, USD, DEPOSIT)

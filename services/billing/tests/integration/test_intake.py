@@ -9,15 +9,24 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message as ProtobufMessage
 from licet_billing.domain.ledger import Account, AccountKind, Currency
+from licet_billing.testing.builders import (
+    CHAIN,
+    DEPOSIT,
+    ESCROW,
+    OPERATOR,
+    TOKEN,
+    ChainLog,
+    Gateway,
+    fence,
+    retracted,
+)
+from licet_billing.testing.inbox import Inbox, make_inbox, raw
 from licet_billing.usecases import intake
 from licet_kit.db import transaction
 from licet_kit.kafka import Raw, inspect_subscribers, replay
 from licet_schemas.licet.chain.v1 import chain_pb2
 from licet_schemas.licet.usage.v1 import usage_pb2
 from sqlalchemy.ext.asyncio import AsyncEngine
-
-from .builders import CHAIN, DEPOSIT, ESCROW, OPERATOR, TOKEN, ChainLog, Gateway, fence, retracted
-from .inbox import Inbox, make_inbox, raw
 
 USD = Currency(CHAIN, TOKEN)
 CUSTOMER, ACCRUED, RECEIVABLE = (

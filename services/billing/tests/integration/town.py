@@ -15,6 +15,8 @@ from licet_billing.clients.escrow import EscrowClient
 from licet_billing.clients.node import Node, make_web3
 from licet_billing.clients.signer import LocalSigner
 from licet_billing.domain.settlement import Timing
+from licet_billing.testing.builders import RECEIPT_KEY, Gateway, event_id
+from licet_billing.testing.inbox import Inbox, make_inbox
 from licet_billing.workers.poster import Poster
 from licet_billing.workers.reconciler import Reconciler
 from licet_billing.workers.settler import Pace, Settler
@@ -27,9 +29,6 @@ from licet_schemas.licet.chain.v1 import chain_pb2
 from licet_schemas.words import address_word, keccak
 from sqlalchemy.ext.asyncio import AsyncEngine
 from web3 import Web3
-
-from .builders import RECEIPT_KEY, Gateway, event_id
-from .inbox import Inbox, make_inbox
 
 CAP = 10**12
 _LEASES = itertools.count(1)
@@ -77,7 +76,12 @@ class Town:
         key = self.deployed.account(account)
         call = getattr(self.contracts[contract].functions, function)(*arguments)
         made = call.build_transaction(
-            {"from": Web3.to_checksum_address(key.address), "nonce": self.nonce(key.address)}
+            {
+                "from": Web3.to_checksum_address(key.address),
+                "nonce": self.nonce(key.address),
+                # More than the estimate: what a delayed number costs depends on the second in which it is set.
+                "gas": 2_000_000,
+            }
         )
         sent = self.w3.eth.send_raw_transaction(
             Account.from_key(key.key).sign_transaction(made).raw_transaction

@@ -17,6 +17,7 @@ from licet_kit.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from licet_billing.api import encode, shapes
+from licet_billing.api.tracing import Tracing
 from licet_billing.clients.licensing import (
     CredentialInvalid,
     LicensingClient,
@@ -103,6 +104,7 @@ def make_app(edge: Edge) -> FastAPI:
     app = FastAPI(title="Licet billing", version="1", docs_url=None, redoc_url=None)
     app.state.edge = edge
     statuses = {CredentialInvalid: 401, NotFound: 404, CursorInvalid: 422, BatchesLost: 409}
+    app.add_middleware(Tracing)
     problems.install(app, {**statuses, LicensingUnavailable: 503})
     _account_routes(app)
     _operator_routes(app)

@@ -19,7 +19,7 @@ from licet_billing.clients.signer import SignedTransaction, Signer
 from licet_billing.domain.settlement import Batch, Fees, Inclusion, Sighting
 
 # The estimate holds for the state it was made on; other settlements and exits may come first.
-_GAS_MARGIN_NUMERATOR: Final = 11
+_GAS_MARGIN_NUMERATOR: Final = 12
 _GAS_MARGIN_DENOMINATOR: Final = 10
 # Covers six full blocks in a row before the base fee outgrows it (EIP-1559: an eighth a block).
 _BASE_FEE_FACTOR: Final = 2

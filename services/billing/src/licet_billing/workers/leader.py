@@ -10,6 +10,7 @@ from typing import Final
 
 from licet_kit.errors import Unavailable
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 # First half of the two-part advisory lock of a leader; the name's hash is the other.
@@ -33,7 +34,7 @@ class Leadership:
         """Raises LeadershipLost when the connection is gone."""
         try:
             await self._connection.execute(text("SELECT 1"))
-        except Exception as error:
+        except (SQLAlchemyError, OSError) as error:
             raise LeadershipLost(str(error)[:200]) from error
 
 

@@ -6,16 +6,16 @@ import asyncio
 from typing import Final
 
 from licet_kit.db import reading, transaction
-from licet_kit.errors import RetryableError
 from licet_kit.lifecycle import wait_or_stop
 from licet_kit.logs import get_logger
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from licet_billing import telemetry
 from licet_billing.clients.books import ChainBooks
 from licet_billing.clients.node import Node
 from licet_billing.usecases import chain, intake
 from licet_billing.usecases.chain import Books
+from licet_billing.workers.passing import SUSPECTS, passes
 
 log = get_logger(__name__)
 
@@ -45,7 +45,9 @@ class Poster:
                     pass
                 await self.cover()
                 wait_s = self._poll_s
-            except (RetryableError, DBAPIError, OSError) as error:
+            except SUSPECTS as error:
+                if not passes(error):
+                    raise
                 log.warning("poster.waiting", chain_id=self._node.chain.chain_id, error=repr(error))
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
             await wait_or_stop(stop, wait_s)
@@ -59,7 +61,9 @@ class Poster:
         canonical = await self._node.block_hashes(chain.blocks_of(waiting))
         books = Books(self._node.chain.chain_id, self._operator, await self._chain.treasury())
         async with transaction(self._engine) as session:
-            return await chain.post_final(session, books, canonical)
+            posted = await chain.post_final(session, books, canonical)
+        telemetry.POSTED.add(posted, {telemetry.LABEL_CHAIN: books.chain_id})
+        return posted
 
     async def cover(self) -> int:
         """Bills charges whose grant covers them by now; returns their number."""
@@ -69,4 +73,5 @@ class Poster:
         for grant_id in grants:
             async with transaction(self._engine) as session:
                 covered += await intake.cover_late(session, grant_id)
+        telemetry.COVERED.add(covered)
         return covered

@@ -8,18 +8,18 @@ from typing import Final
 
 from licet_kit.clock import Clock
 from licet_kit.db import reading, transaction
-from licet_kit.errors import RetryableError
 from licet_kit.lifecycle import wait_or_stop
 from licet_kit.logs import get_logger
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from licet_billing import telemetry
 from licet_billing.clients.books import ChainBooks
 from licet_billing.clients.node import Node
 from licet_billing.domain.reconciliation import Reconciliation
 from licet_billing.usecases import reconcile
 from licet_billing.usecases.chain import Books
 from licet_billing.workers.leader import leadership
+from licet_billing.workers.passing import SUSPECTS, passes
 
 log = get_logger(__name__)
 
@@ -62,7 +62,9 @@ class Reconciler:
                 ) as leading:
                     if leading is not None and await self._is_due():
                         await self.reconcile()
-            except (RetryableError, DBAPIError, OSError) as error:
+            except SUSPECTS as error:
+                if not passes(error):
+                    raise
                 log.warning("reconciler.waiting", chain_id=self.chain_id, error=repr(error))
             await wait_or_stop(stop, min(_LOOK_S, self._interval.total_seconds()))
 
@@ -80,6 +82,7 @@ class Reconciler:
         result = await reconcile.compare_with_chain(self._chain, books, figures)
         async with transaction(self._engine) as session:
             stored = await reconcile.store(session, result)
+        telemetry.DIFFERENCES.set(len(result.differences), {telemetry.LABEL_CHAIN: self.chain_id})
         report = log.info if result.exact else log.error
         report(
             "reconciler.done", chain_id=self.chain_id, differences=len(result.differences), **result.counts

@@ -8,16 +8,15 @@ from typing import Final
 
 from licet_kit.clock import Clock
 from licet_kit.db import reading, transaction
-from licet_kit.errors import RetryableError
-from licet_kit.kafka import Fate, fate_of
 from licet_kit.lifecycle import wait_or_stop
 from licet_kit.logs import get_logger
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from licet_billing import telemetry
 from licet_billing.clients.escrow import EscrowClient, Look, SettlementRefused
 from licet_billing.clients.node import Node
 from licet_billing.db.settlement import Sender
+from licet_billing.domain.errors import BatchesLost
 from licet_billing.domain.settlement import (
     Attempt,
     AttemptState,
@@ -36,6 +35,7 @@ from licet_billing.domain.settlement import (
 )
 from licet_billing.usecases import batches, sending
 from licet_billing.workers.leader import Leadership, leadership
+from licet_billing.workers.passing import SUSPECTS, passes
 
 log = get_logger(__name__)
 
@@ -75,8 +75,11 @@ class Settler:
                 async with leadership(self._engine, name) as leading:
                     if leading is not None:
                         await self._lead(leading, stop)
-            except (RetryableError, DBAPIError, OSError) as error:
-                if isinstance(error, DBAPIError) and fate_of(error) is not Fate.WAIT:
+            except BatchesLost as error:
+                _needs_a_person(error.code)
+                log.error("settler.stopped", chain_id=self._node.chain.chain_id, error=str(error))
+            except SUSPECTS as error:
+                if not passes(error):
                     raise
                 log.warning("settler.interrupted", chain_id=self._node.chain.chain_id, error=str(error))
             await wait_or_stop(stop, STANDBY_S)
@@ -159,6 +162,7 @@ class Settler:
                 pass
 
     async def _stop_at(self, batch: Batch, conflict: Conflict) -> None:
+        _needs_a_person("conflict")
         reason = f"the chain holds root {conflict.root_on_chain} under this number"
         log.error("settler.conflict", batch=batch.key.number, reason=reason)
         async with transaction(self._engine) as session:
@@ -186,6 +190,11 @@ class Settler:
 
     async def _broadcast(self, sender: Sender, batch: Batch, attempt: Attempt) -> None:
         error = await self._escrow.send(attempt.raw)
+        telemetry.BROADCASTS.add(1, {telemetry.LABEL_OUTCOME: "unknown" if error else "sent"})
         log.info("settler.sent", batch=batch.key.number, tx_hash=attempt.tx_hash, error=error)
         async with transaction(self._engine) as session:
             await sending.store_broadcast(session, sender, batch, attempt, error, self._clock.now())
+
+
+def _needs_a_person(reason: str) -> None:
+    telemetry.STOPPED.add(1, {telemetry.LABEL_REASON: reason})

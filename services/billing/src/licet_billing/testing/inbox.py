@@ -9,15 +9,16 @@ from typing import Any
 
 from faststream.kafka import KafkaBroker
 from google.protobuf.message import Message as ProtobufMessage
-from licet_billing.consumers import Consumers, subscribe_all
-from licet_billing.db import ledger as ledger_rows
-from licet_billing.domain.ledger import Account
 from licet_kit.db import transaction
 from licet_kit.kafka import Raw, Subscription, make_broker
 from licet_kit.outbox import topic_of
 from licet_kit.settings import KafkaSettings
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from licet_billing.consumers import Consumers, subscribe_all
+from licet_billing.db import ledger as ledger_rows
+from licet_billing.domain.ledger import Account
 
 
 class Settings(KafkaSettings):

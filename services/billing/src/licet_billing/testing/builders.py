@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from licet_billing.events import receipt, usage_record
 from licet_schemas import eip712, merkle
 from licet_schemas.licet.chain.v1 import chain_pb2
 from licet_schemas.licet.licensing.v1 import licensing_pb2
 from licet_schemas.licet.usage.v1 import usage_pb2
+
+from licet_billing.events import receipt, usage_record
 
 CHAIN = 31337
 ESCROW, ROUTER, PLAN_BOOK = "0x" + "e5" * 20, "0x" + "70" * 20, "0x" + "b0" * 20
@@ -20,6 +21,8 @@ ASSET, DIGEST = "0x" + "aa" * 32, "0x" + "d1" * 32
 RECEIPT_KEY, REPLICA_KEY, OPERATOR_KEY = (bytes([n]) * 32 for n in (7, 8, 9))
 OPERATOR = eip712.address_of(OPERATOR_KEY)
 DEPOSIT = "0x" + eip712.keccak(b"deposit").hex()
+# Token id of a license.
+LICENSE_NUMBER = "5"
 NOW_S = 1_790_000_000
 FOREVER = (0, 2**40)
 
@@ -50,7 +53,7 @@ class Gateway:
 
     @property
     def license_grant(self) -> str:
-        return f"{self.chain_id}:0x{'1c' * 20}:5:0"
+        return f"{self.chain_id}:0x{'1c' * 20}:{LICENSE_NUMBER}:0"
 
     @property
     def price_book_version(self) -> str:
@@ -157,7 +160,7 @@ class Gateway:
             wallet=self.payer,
             chain_id=self.chain_id,
             contract="0x" + "1c" * 20,
-            token_id="5",
+            token_id=LICENSE_NUMBER,
             plan_id=self.plan_id,
             asset_id=self.asset_id,
             granted=str(granted),
