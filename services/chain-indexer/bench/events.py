@@ -43,7 +43,7 @@ from licet_kit.testing.servers import repository_root, running_servers
 from licet_kit.testing.topics import Topics
 
 # The defaults of the settings.
-PACE = Pace(max_span=100, limits=Limits(fork_polls=3, lag_polls=50))
+PACE = Pace(max_span=96, limits=Limits(fork_polls=3, lag_polls=50))
 BLOCKS = 400
 EVENTS_A_BLOCK = 50
 # As the local stack polls.

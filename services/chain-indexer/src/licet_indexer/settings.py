@@ -21,8 +21,9 @@ class IndexerSettings(PostgresSettings, KafkaSettings, ChainsSettings):
     http_port: int = 8120
     # A node that takes longer is asked again; the leader's other chains do not wait for it.
     rpc_timeout_s: float = Field(default=10.0, gt=0)
-    # Blocks a request in backfill. Headers travel as one JSON-RPC batch, and hosted nodes limit those to about 100.
-    max_span: int = Field(default=100, ge=1, le=1000)
+    # Blocks a request in backfill. They travel as one JSON-RPC batch with head, final block and tip, and hosted nodes
+    # limit a batch to 100 calls.
+    max_span: int = Field(default=96, ge=1, le=1000)
     # Looks in a row that show another block at our tip's height before it counts as a reorg.
     fork_polls: int = Field(default=3, ge=1)
     # Looks in a row that show a head below our tip before the chain counts as restarted rather than the node as late.

@@ -15,18 +15,20 @@ import pytest
 import sqlalchemy as sa
 from licet_indexer.db.tables import OUTBOX
 from licet_indexer.main import MIGRATIONS
-from licet_indexer.testing.pilot import contents, rebuilt
+from licet_indexer.settings import IndexerSettings
+from licet_indexer.testing.pilot import catch_up, contents, leading, rebuilt
 from licet_indexer.testing.processes import Record, indexer_process, records
 from licet_indexer.testing.scene import Scene
 from licet_indexer.testing.story import Story
 from licet_kit.db import open_engine, reading
+from licet_kit.relay import relay
 from licet_kit.testing.plugin import CreateDatabase, Eventually
 from licet_schemas.licet.chain.v1 import chain_pb2
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 Environment = Callable[[Path], Awaitable[dict[str, str]]]
 
-KILLS = 4
+KILLS = 3
 
 
 async def tip(engine: AsyncEngine) -> tuple[int | None, str | None]:
@@ -105,6 +107,7 @@ async def test_kill_9_anywhere_loses_and_doubles_nothing(
     told = first_of_each(await records(servers["kafka"]["bootstrap"], f"{topic_prefix}chain.event"))
     assert in_chain_order(told)
     assert standing(told) == {(row[2], row[1]) for row in held["raw_event"] if row[9] is not None}
+    assert all("traceparent" in record.headers for record in told)
 
 
 async def live(r: random.Random, story: Story, stage: Scene) -> None:
@@ -169,14 +172,22 @@ async def test_records_are_keyed_and_described_as_the_interface_says(
     eventually: Eventually,
 ) -> None:
     story = Story(random.Random(5))
-    settings = await environment(stage.chains_file(tmp_path))
+    given = await environment(stage.chains_file(tmp_path))
+    settings = IndexerSettings(
+        database_url=given["DATABASE_URL"],
+        kafka_bootstrap=given["KAFKA_BOOTSTRAP"],
+        kafka_topic_prefix=given["KAFKA_TOPIC_PREFIX"],
+        chains_file=Path(given["CHAINS_FILE"]),
+    )
     await stage.tell([[story.next() for _ in range(40)] for _ in range(5)])
-    async with (
-        open_engine(settings["DATABASE_URL"]) as engine,
-        indexer_process(settings, tmp_path / "indexer.log") as process,
-    ):
-        await eventually(lambda: caught_up(engine, stage), 30)
-        assert await eventually(process.ready)
+    stop = asyncio.Event()
+    async with open_engine(settings.database_url) as engine:
+        relaying = asyncio.ensure_future(relay(settings, engine, OUTBOX)(stop))
+        async with leading(engine, settings.followed_chains()[0]) as follower:
+            await catch_up(follower)
+        await eventually(lambda: drained(engine), 30)
+        stop.set()
+        await relaying
     found = await records(servers["kafka"]["bootstrap"], f"{topic_prefix}chain.event")
     assert {record.event.WhichOneof("payload") for record in found} >= {
         "deposited",
@@ -187,7 +198,7 @@ async def test_records_are_keyed_and_described_as_the_interface_says(
         assert record.key == expected_key(record.event)
         assert record.headers["ce_type"] == "licet.chain.v1.ChainEvent"
         assert record.headers["ce_id"] == record.event.event_id
-        assert "traceparent" in record.headers
+        assert record.headers["ce_source"] == "licet/chain-indexer"
         assert record.event.event_id == (
             f"31337:{record.event.block_hash}:{record.event.log_index}:observed:{record.event.incarnation}"
         )

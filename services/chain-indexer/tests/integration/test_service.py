@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -46,14 +47,15 @@ async def followed(
         await running
 
 
-async def value(engine: AsyncEngine, column: str) -> object:
+async def value(engine: AsyncEngine, column: str, chain_id: int = 31337) -> object:
+    query = sa.text(f"SELECT {column} FROM chain WHERE chain_id = :id")
     async with reading(engine) as session:
-        return (await session.execute(sa.text(f"SELECT {column} FROM chain"))).scalar_one_or_none()
+        return (await session.execute(query, {"id": chain_id})).scalar_one_or_none()
 
 
-async def at_head(engine: AsyncEngine, stage: Scene) -> bool:
+async def at_head(engine: AsyncEngine, stage: Scene, chain_id: int = 31337) -> bool:
     head = await stage.anvil.block_number()
-    return await value(engine, "tip_hash") == await stage.block_hash(head)
+    return await value(engine, "tip_hash", chain_id) == await stage.block_hash(head)
 
 
 async def tell(stage: Scene, story: Story, blocks: int = 3) -> None:
@@ -96,6 +98,29 @@ async def test_second_replica_leads_only_when_the_first_has_ended(
             await tell(stage, story)
             await eventually(lambda: at_head(engine, stage))
             assert await value(engine, "epoch") == 2
+
+
+async def test_two_chains_are_followed_side_by_side(
+    stage: Scene, anvil: StartAnvil, database: CreateDatabase, tmp_path: Path, eventually: Eventually
+) -> None:
+    """The same addresses, ids and slugs on both: nothing of one touches the other."""
+    story, url = Story(random.Random(4)), await database(MIGRATIONS)
+    other = await scene(await anvil("--chain-id", "4242"))
+    other.chain_id = 4242
+    chains = (stage.chain(), other.chain())
+    made = settings(url, tmp_path)
+    async with (
+        open_engine(url) as engine,
+        followed(engine, chains[0], made),
+        followed(engine, chains[1], made),
+    ):
+        for _ in range(3):
+            await tell(stage, story)
+            await tell(other, story)
+            await stage.anvil.reorg(1)
+        for number, one in ((31337, stage), (4242, other)):
+            await eventually(partial(at_head, engine, one, number))
+        assert await contents(engine) == await rebuilt(await database(MIGRATIONS), *chains)
 
 
 async def test_chain_that_contradicts_its_past_is_halted_until_it_agrees(

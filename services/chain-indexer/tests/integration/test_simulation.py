@@ -31,6 +31,8 @@ Database = Callable[[Path], Awaitable[str]]
 RATES = (0.0, 0.02, 0.05)
 SEEDS = range(24)
 ROUNDS = 10
+# How long a step waits for an answer that never comes.
+HANG_S = 0.2
 # Blocks this far below the head are final.
 DEPTH = 10
 
@@ -59,7 +61,7 @@ async def grow(r: random.Random, story: Story, stage: Scene, blocks: int) -> Non
 
 async def follow_for_a_while(r: random.Random, engine: AsyncEngine, chain: Chain) -> None:
     """One life of an indexer: some steps, of which the last may be cut off anywhere."""
-    async with leading(engine, chain) as follower:
+    async with leading(engine, chain, timeout_s=HANG_S) as follower:
         for _ in range(r.randrange(1, 8)):
             try:
                 await follower.step()

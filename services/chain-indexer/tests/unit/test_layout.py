@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -67,6 +68,11 @@ def plain(value: Any) -> Any:
     return value
 
 
+@functools.cache
+def web3_event(contract: str, name: str) -> Any:
+    return W3.eth.contract(abi=load_abi(contract)).events[name]()
+
+
 def by_web3(contract: str, layout: Layout, topics: list[str], body: str) -> dict[str, Any]:
     log = {
         "address": to_checksum_address(CONTRACT),
@@ -78,12 +84,12 @@ def by_web3(contract: str, layout: Layout, topics: list[str], body: str) -> dict
         "transactionIndex": 0,
         "logIndex": 0,
     }
-    event = W3.eth.contract(abi=load_abi(contract)).events[layout.name]()
+    event = web3_event(contract, layout.name)
     return {name: plain(value) for name, value in event.process_log(log)["args"].items()}
 
 
 @pytest.mark.parametrize(("contract", "entry"), EVENTS, ids=IDS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
 def test_decoder_equals_web3_on_every_event(
     contract: str, entry: dict[str, Any], data: st.DataObject

@@ -54,7 +54,7 @@ class FaultyNode:
                     await asyncio.sleep(30)
                 case _:
                     return web.Response(text="<html>sorry</html>", content_type="text/html")
-        assert self._session is not None  # noqa: S101 - set while the proxy serves
+        assert self._session is not None
         async with self._session.post(self.upstream, json=body) as response:
             answer = await response.json(content_type=None)
         if isinstance(body, list) and isinstance(answer, list):

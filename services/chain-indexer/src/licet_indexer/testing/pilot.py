@@ -20,7 +20,8 @@ from licet_indexer.follower.follow import Follower, Pace
 from licet_indexer.usecases.tracking import lead
 
 PACE = Pace(max_span=20, limits=Limits(fork_polls=2, lag_polls=4))
-RPC_TIMEOUT_S = 0.5
+# Far above what a busy machine needs; a test of hanging answers gives less.
+RPC_TIMEOUT_S = 10.0
 
 
 def catalogue_of(chain: Chain) -> Catalogue:
@@ -29,9 +30,11 @@ def catalogue_of(chain: Chain) -> Catalogue:
 
 
 @asynccontextmanager
-async def leading(engine: AsyncEngine, chain: Chain, pace: Pace = PACE) -> AsyncIterator[Follower]:
+async def leading(
+    engine: AsyncEngine, chain: Chain, pace: Pace = PACE, *, timeout_s: float = RPC_TIMEOUT_S
+) -> AsyncIterator[Follower]:
     """A follower that has just taken over the chain."""
-    async with Node(chain, timeout_s=RPC_TIMEOUT_S) as node:
+    async with Node(chain, timeout_s=timeout_s) as node:
         async with transaction(engine) as session:
             track = await lead(session, chain, catalogue_of(chain))
         async with reading(engine) as session:
@@ -48,11 +51,12 @@ async def catch_up(follower: Follower, idle: int = 6) -> None:
         quiet = quiet + 1 if before == (follower.tip, follower.final) else 0
 
 
-async def rebuilt(url: str, chain: Chain) -> dict[str, list[tuple[object, ...]]]:
-    """The mirror that a new indexer makes of the chain as it is now, in an empty database."""
+async def rebuilt(url: str, *chains: Chain) -> dict[str, list[tuple[object, ...]]]:
+    """The mirror that a new indexer makes of the chains as they are now, in an empty database."""
     async with open_engine(url) as engine:
-        async with leading(engine, chain) as follower:
-            await catch_up(follower)
+        for chain in chains:
+            async with leading(engine, chain) as follower:
+                await catch_up(follower)
         return await contents(engine)
 
 
@@ -73,15 +77,16 @@ async def contents(engine: AsyncEngine) -> dict[str, list[tuple[object, ...]]]:
 
 # Quiet blocks far below the final one are dropped sooner or later, so only those with logs are compared.
 _CANONICAL = {
-    "block": "SELECT number, hash, parent, time, logs FROM block WHERE canonical AND logs > 0 ORDER BY number",
+    "block": """
+        SELECT number, hash, parent, time, logs FROM block WHERE canonical AND logs > 0 ORDER BY chain_id, number""",
     "raw_event": """
         SELECT e.block_number, e.log_index, e.block_hash, e.tx_hash, e.contract, e.topics, e.data, e.name, e.asset_id,
                e.payload::text
         FROM raw_event e JOIN block b ON b.chain_id = e.chain_id AND b.hash = e.block_hash AND b.canonical
-        ORDER BY 1, 2""",
+        ORDER BY e.chain_id, 1, 2""",
     "unknown_log": """
         SELECT u.block_number, u.log_index, u.block_hash, u.data, u.reason
         FROM unknown_log u JOIN block b ON b.chain_id = u.chain_id AND b.hash = u.block_hash AND b.canonical
-        ORDER BY 1, 2""",
-    "tip": "SELECT tip_number, tip_hash FROM chain",
+        ORDER BY u.chain_id, 1, 2""",
+    "tip": "SELECT tip_number, tip_hash FROM chain ORDER BY chain_id",
 }

@@ -24,6 +24,8 @@ class Scene:
         self.anvil = anvil
         self.account = dev_account(0).address
         self.emitters: dict[str, str] = {}
+        # What its configuration says; a node of another chain is an error that tests make on purpose.
+        self.chain_id = 31337
 
     async def set_up(self) -> None:
         """Deploys the emitters, in one block."""
@@ -66,7 +68,7 @@ class Scene:
     ) -> Chain:
         """The configuration under which the indexer follows this chain."""
         return Chain(
-            chain_id=ChainId(31337),
+            chain_id=ChainId(self.chain_id),
             name="scene",
             rpc_url=rpc_url or self.anvil.rpc_url,
             finality=finality or Finality("tag"),
@@ -78,7 +80,7 @@ class Scene:
     def chains_file(self, folder: Path, rpc_url: str | None = None, *, poll_interval_ms: int = 20) -> Path:
         """A CHAINS_FILE for a process that follows this chain."""
         entry = {
-            "chain_id": 31337,
+            "chain_id": self.chain_id,
             "name": "scene",
             "rpc_url": rpc_url or self.anvil.rpc_url,
             "finality": {"source": "tag"},
