@@ -86,8 +86,9 @@ class Log:
         """Tries again what failed, and measures what the shipper has not deleted yet."""
         if self._failed:
             self.flush()
-        older = [n for n in segment_numbers(self._folder) if n != self._number]
-        self._older_bytes = sum(self._size_of(number) for number in older)
+        if self._older_bytes:
+            older = [n for n in segment_numbers(self._folder) if n != self._number]
+            self._older_bytes = sum(self._size_of(number) for number in older)
 
     def close(self) -> None:
         os.close(self._fd)

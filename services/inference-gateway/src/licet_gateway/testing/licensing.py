@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as pb
 
-TOKEN = "test-worker-token-0123456789"  # noqa: S105 - of this double only
+TOKEN = "test-worker-token-0123456789"
 
 
 @dataclass(slots=True)
