@@ -14,6 +14,9 @@ from licet_kit.settings import KafkaSettings
 
 # A request that takes longer meets a dead broker; the work is tried again.
 REQUEST_TIMEOUT_MS = 10_000
+# aiokafka keeps one fetch in flight a broker; a record of a partition that it does not name waits until it returns.
+# The default of 500 ms stands twice between a transfer on chain and the refusal of its former holder.
+FETCH_MAX_WAIT_MS = 20
 # A client that cannot start within this says so instead of trying silently for ever.
 START_TIMEOUT_S = 15.0
 # Closing a client whose brokers are away waits for answers that do not come.
@@ -118,7 +121,8 @@ async def _quietly(closing: Coroutine[Any, Any, None]) -> None:
 
 async def start_consumer(settings: KafkaSettings, **options: Any) -> AIOKafkaConsumer:
     """Start a consumer without a group; raises KafkaUnavailable."""
-    consumer = AIOKafkaConsumer(**client_args(settings), enable_auto_commit=False, **options)
+    args = {**client_args(settings), "fetch_max_wait_ms": FETCH_MAX_WAIT_MS, "enable_auto_commit": False}
+    consumer = AIOKafkaConsumer(**args, **options)
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
             await consumer.start()

@@ -17,7 +17,13 @@ from faststream.middlewares import AckPolicy
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_kit.errors import PermanentError, Unavailable
-from licet_kit.kafka.connection import REQUEST_TIMEOUT_MS, START_TIMEOUT_S, broker_security, topic_name
+from licet_kit.kafka.connection import (
+    FETCH_MAX_WAIT_MS,
+    REQUEST_TIMEOUT_MS,
+    START_TIMEOUT_S,
+    broker_security,
+    topic_name,
+)
 from licet_kit.kafka.delivery import BatchHandler, Delivery, Handler, QuarantineHook, RetryPolicy
 from licet_kit.kafka.fate import Fate, fate_of
 from licet_kit.kafka.message import Decoder, Raw, raw_of
@@ -207,6 +213,7 @@ def subscribe(  # noqa: PLR0913  the parts of a consumer, all named
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
             parser=_parse,
             decoder=_decode_nothing,
             no_reply=True,
