@@ -36,6 +36,7 @@ from .words import (
     OPERATOR,
     activated,
     block_hash,
+    block_said,
     deposited,
     grant_id,
     planned,
@@ -81,11 +82,8 @@ class Line:
         await self._send(*((event, key, event.event_id) for event in said))
 
     async def final(self, number: int) -> None:
-        event_id = f"{CHAIN_ID}:{block_hash(number)}:final"
-        said = chain.BlockFinality(
-            event_id=event_id, chain_id=CHAIN_ID, block_number=number, block_hash=block_hash(number)
-        )
-        await self._send((said, str(CHAIN_ID), event_id))
+        said = block_said(number)
+        await self._send((said, str(CHAIN_ID), said.event_id))
 
     async def usage(self, *said: usage.UsageRecorded) -> None:
         await self._send(*((each, each.lease_id, each.request_id) for each in said))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from licet_kit.db import transaction
 from licet_licensing.domain.codes import Code
+from licet_licensing.usecases.following import finalise
 from licet_schemas.licet.chain.v1 import chain_pb2 as chain
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as licensing
 
@@ -17,6 +19,7 @@ from .words import (
     PERIOD_S,
     PLAN_KEY,
     activated,
+    block_said,
     deposited,
     event,
     exit_drawn,
@@ -272,3 +275,26 @@ async def test_an_end_that_passes_lapses_what_is_free(world: World) -> None:
     await world.count(record(lease, 1, 4, last=True))
     assert await world.units() == (0, 0, 0, 4, 96)
     assert (await world.refusal()).code == Code.LICENSE_EXPIRED
+
+
+async def test_a_debt_is_covered_part_by_part(world: World) -> None:
+    await world.market()
+    bought = world.purchased(5)
+    await world.hear(bought)
+    await world.count(record(await world.lease(wanted=5), 1, 4))
+    await world.hear(retracted(bought))
+    await world.buy(6, token_id=2, payer=ALICE, to=BOB)
+    await world.sweep()
+    assert [debt.units for debt in await world.rows("debts")] == [4], "another holder's units are not taken"
+    await world.hear(world.purchased(7, token_id=3))
+    async with transaction(world.engine) as session:
+        await world.consumers.on_finality(session, world.message(block_said(7), "chain.finality"))
+        await finalise(session, world.now)
+    lease = await world.lease(wanted=99)
+    await world.sweep()
+    assert [debt.units for debt in await world.rows("debts")] == [3]
+    assert await world.units(grant_id(3)) == (0, 99, 0, 1, 0)
+    await world.count(record(lease, 1, 0, last=True))
+    await world.sweep()
+    assert await world.rows("debts") == []
+    assert await world.units(grant_id(3)) == (96, 0, 0, 4, 0)

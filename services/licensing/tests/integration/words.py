@@ -38,6 +38,14 @@ def block_hash(number: int, fork: str = "a") -> str:
     return "0x" + hashlib.sha256(f"{number}{fork}".encode()).hexdigest()
 
 
+def block_said(number: int, fork: str = "a") -> chain.BlockFinality:
+    """The news that a block is final."""
+    name = block_hash(number, fork)
+    return chain.BlockFinality(
+        event_id=f"{CHAIN_ID}:{name}:final", chain_id=CHAIN_ID, block_number=number, block_hash=name
+    )
+
+
 def event(number: int, log: int = 0, *, fork: str = "a", **payload: Any) -> chain.ChainEvent:
     """An event as the indexer observes it for the first time."""
     said = chain.ChainEvent(

@@ -29,13 +29,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from .words import (
     ALICE,
     ASSET_ID,
-    CHAIN_ID,
     CONTRACTS,
     OPERATOR,
     PERIOD_S,
     SLUG,
     activated,
-    block_hash,
+    block_said,
     deposited,
     event,
     grant_id,
@@ -89,9 +88,8 @@ class World:
 
     async def block(self, number: int) -> None:
         """The indexer tells of a final block, and is alive with it."""
-        said = chain.BlockFinality(chain_id=CHAIN_ID, block_number=number, block_hash=block_hash(number))
         async with transaction(self.engine) as session:
-            await self.consumers.on_finality(session, self.message(said, "chain.finality"))
+            await self.consumers.on_finality(session, self.message(block_said(number), "chain.finality"))
 
     async def sweep(self) -> None:
         """One round of every sweep."""
