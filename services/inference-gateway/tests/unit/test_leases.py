@@ -275,3 +275,22 @@ def test_an_old_lease_is_replaced_rather_than_renewed(desk: Desk, book: LeaseBoo
     desk.now += 8 * SECOND
     wait(book)
     assert desk.asks[8].renewed is None
+
+
+def test_a_grant_near_its_end_is_not_asked_for_more_by_every_call(desk: Desk, book: LeaseBook) -> None:
+    first = wait(book)
+    book.granted(desk.asks[0], replace(TERMS, units=100))
+    finish(book, first)
+    for _ in range(60):
+        finish(book, wait(book))
+    desk.now += 60 * MS
+    book.sweep()
+    finish(book, wait(book))
+    assert len(desk.asks) == 2
+    book.granted(desk.asks[1], replace(TERMS, units=100))
+    for _ in range(10):
+        finish(book, wait(book))
+    assert len(desk.asks) == 2
+    desk.now += SECOND
+    finish(book, wait(book))
+    assert len(desk.asks) == 3

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from licet_gateway.dataplane.clock import SECOND, now_ns
 from licet_gateway.dataplane.lease import Lease
-from licet_gateway.dataplane.pool import Ask, Pool, Waiter, Waiting
+from licet_gateway.dataplane.pool import QUIET_NS, Ask, Pool, Waiter, Waiting
 from licet_gateway.dataplane.refusals import LICENSING_SILENT, TOO_MANY_WAITING, revoked
 from licet_gateway.dataplane.revocations import MinimumGenerations
 from licet_gateway.domain import CallRecord, Credential, LeaseTerms, Outcome, Refusal
@@ -197,12 +197,9 @@ class LeaseBook:
 
     def _refill(self, pool: Pool, now: int) -> None:
         """Asks before it is needed, unless licensing has just said that there is no more."""
-        if (
-            pool.ask is None
-            and not self._closing
-            and pool.runs_low(now)
-            and pool.recall_denial(1, now) is None
-        ):
+        if pool.ask is not None or self._closing or now < pool.quiet_until_ns:
+            return
+        if pool.runs_low(now) and pool.recall_denial(1, now) is None:
             self._ask(pool, now, min_units=1)
 
     def _ask(self, pool: Pool, now: int, *, min_units: int, anew: bool = False) -> None:
@@ -229,7 +226,9 @@ class LeaseBook:
     def _renewed(self, lease: Lease, ask: Ask, terms: LeaseTerms) -> Lease:
         # A lease that ended or died meanwhile stays so: its closing record gives back these units too.
         if not lease.retired:
+            before = lease.lent
             lease.renew(terms, ask.asked_ns)
+            lease.pool.quiet_until_ns = 0 if lease.lent > before else self._clock() + QUIET_NS
         return lease
 
     def _answered(self, ask: Ask, now: int) -> Pool:

@@ -21,6 +21,8 @@ LEASE_UNITS_MAX: Final = 1_000_000
 # A denial is remembered this long when licensing does not say; short, because a purchase must work at once.
 DENIAL_KEPT_NS: Final = 300 * MS
 DENIAL_KEPT_MAX_NS: Final = SECOND
+# After a renewal that brought no units, a grant is near its end: every call would ask again otherwise.
+QUIET_NS: Final = SECOND // 2
 
 
 class Waiter(Protocol):
@@ -76,6 +78,7 @@ class Pool:
         "holders",
         "leases",
         "low_water",
+        "quiet_until_ns",
         "rate",
         "slug",
         "stale_replies",
@@ -96,6 +99,8 @@ class Pool:
         self.rate = 0.0
         # Free units below which the next lease is asked for.
         self.low_water = 0.0
+        # No more units are asked for ahead of need until then.
+        self.quiet_until_ns = 0
         self._used = 0
         self._used_since_ns = now
         self._limits = Limits()
