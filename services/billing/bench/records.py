@@ -22,6 +22,7 @@ from licet_billing.consumers import Consumers, subscribe_all
 from licet_billing.main import MIGRATIONS
 from licet_billing.testing.builders import CHAIN, ESCROW, OPERATOR, ChainLog, Gateway
 from licet_billing.testing.inbox import Settings, make_inbox
+from licet_billing.usecases.intake import Serving
 from licet_kit.db import open_engine, transaction
 from licet_kit.ids import new_id
 from licet_kit.kafka import broker_service, make_broker
@@ -72,7 +73,7 @@ async def all_charged(engine: AsyncEngine) -> bool:
 async def consuming(settings: Settings, engine: AsyncEngine) -> AsyncIterator[None]:
     """Billing's consumers, as the service runs them."""
     broker, stop = make_broker(settings), asyncio.Event()
-    subscriptions = subscribe_all(broker, settings, engine, Consumers({CHAIN: ESCROW}, OPERATOR))
+    subscriptions = subscribe_all(broker, settings, engine, Consumers(Serving(OPERATOR, {CHAIN: ESCROW})))
     running = asyncio.create_task(broker_service(broker, subscriptions)(stop))
     try:
         yield

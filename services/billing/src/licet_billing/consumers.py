@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -41,16 +41,15 @@ class WaitsFor(ParkKey):
 
 @dataclass(frozen=True, slots=True)
 class Consumers:
-    """The handlers. `escrows` maps a chain to its UsageEscrow, `operator` is whose books these are."""
+    """The handlers."""
 
-    escrows: Mapping[int, str]
-    operator: str
+    serving: intake.Serving
 
     async def on_usage(self, session: AsyncSession, messages: list[Message[ProtobufMessage]]) -> None:
         """Charges a piece of the usage log."""
         log = [_entry(message) for message in messages]
         try:
-            made = await intake.record_usage(session, log, self.escrows)
+            made = await intake.record_usage(session, log, self.serving)
         except MissingParent as error:
             raise WaitsFor(error.parent) from error
         for disposition, count in Counter(each.charge.disposition for each in made).items():
@@ -91,7 +90,7 @@ class Consumers:
 
     async def _on_money(self, session: AsyncSession, event: ChainEvent, *, retracted: bool) -> None:
         money = events.money_event(event)
-        if money is None or not chain.is_ours(money, self.operator):
+        if money is None or not chain.is_ours(money, self.serving.operator):
             return
         if not retracted:
             await chain.observe_money(session, events.position(event), money)

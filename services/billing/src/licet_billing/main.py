@@ -30,6 +30,7 @@ from licet_billing.consumers import Consumers, subscribe_all
 from licet_billing.db.tables import OUTBOX
 from licet_billing.domain.settlement import Timing
 from licet_billing.settings import BillingSettings
+from licet_billing.usecases.intake import Serving
 from licet_billing.workers.poster import Poster
 from licet_billing.workers.reconciler import Reconciler
 from licet_billing.workers.settler import Pace, Settler
@@ -120,7 +121,7 @@ async def build(settings: BillingSettings, runtime: Runtime) -> AsyncIterator[Se
             reconcilers=[part.reconciler for part in parts],
         )
         broker = make_broker(settings)
-        subscriptions = subscribe_all(broker, settings, engine, Consumers(escrows, signer.address))
+        subscriptions = subscribe_all(broker, settings, engine, Consumers(Serving(signer.address, escrows)))
         for subscription in subscriptions:
             runtime.health.add(subscription.delivery.place.consumer, subscription.check)
         yield [

@@ -264,6 +264,18 @@ async def test_certificate_that_the_chain_does_not_back_quarantines_the_lease(
     assert await inbox.rows("SELECT 1 FROM charges") == []
 
 
+async def test_usage_of_another_operators_plan_is_not_charged_here(
+    ready: Inbox, gateway: Gateway, log: ChainLog
+) -> None:
+    await ready.send(log.plan(7, plan_id="9", operator="0x" + "99" * 20))
+    gateway.plan_id = "9"
+    await ready.send(*gateway.calls(1, grant_id=gateway.license_grant))
+    assert [row.reason for row in await ready.rows("SELECT reason FROM quarantine")] == [
+        "record_inconsistent"
+    ]
+    assert await ready.rows("SELECT 1 FROM charges") == []
+
+
 async def test_older_state_of_a_grant_is_ignored(ready: Inbox, gateway: Gateway) -> None:
     await ready.send(gateway.deposit_changed(500, version=5))
     await ready.send(gateway.deposit_changed(1, version=4))

@@ -263,10 +263,11 @@ async def test_two_replicas_that_prepare_at_once_take_no_charge_twice(house: Hou
 async def test_one_replica_leads_and_the_other_takes_over(house: House, node: RpcProxy) -> None:
     other = open_house(house.engine, house.town, rpc_url=node.url, feed=house.feed)
     stops = (asyncio.Event(), asyncio.Event())
-    tasks = [asyncio.create_task(h.settler.run(s)) for h, s in zip((house, other), stops, strict=True)]
+    tasks = [asyncio.create_task(house.settler.run(stops[0]))]
     try:
         await use(house, 1)
         await _until(house, ["included"])
+        tasks.append(asyncio.create_task(other.settler.run(stops[1])))
         stops[0].set()
         await tasks[0]
         await use(house, 2)

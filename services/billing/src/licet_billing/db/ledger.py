@@ -36,14 +36,29 @@ class Stored:
 
 def canonical(stored: Stored) -> bytes:
     """The bytes that a transaction's commitment covers."""
-    transaction, position = stored.transaction, stored.position
+    made, position = stored.transaction, stored.position
+    entries = [(entry.account.id, str(entry.amount)) for entry in made.entries]
+    return content_bytes(
+        made.id, made.kind, made.cause, entries, position.tx_hash if position else None, stored.details
+    )
+
+
+def content_bytes(
+    id_: str,
+    kind: str,
+    cause: str,
+    entries: Sequence[tuple[str, str]],
+    tx_hash: str | None,
+    details: Mapping[str, str | int],
+) -> bytes:
+    """The canonical form of a transaction, also of one that is read back: entries are (account, amount)."""
     content = {
-        "id": transaction.id,
-        "kind": transaction.kind,
-        "cause": transaction.cause,
-        "entries": [[entry.account.id, str(entry.amount)] for entry in transaction.entries],
-        "tx_hash": position.tx_hash if position else None,
-        "details": dict(stored.details),
+        "id": id_,
+        "kind": kind,
+        "cause": cause,
+        "entries": [list(entry) for entry in entries],
+        "tx_hash": tx_hash,
+        "details": dict(details),
     }
     return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 

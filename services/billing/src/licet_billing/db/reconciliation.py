@@ -9,7 +9,7 @@ from licet_kit.ids import new_id
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from licet_billing.db.ledger import GENESIS, batch_hash
+from licet_billing.db.ledger import GENESIS, batch_hash, commitment, content_bytes
 from licet_billing.db.tables import ReconciliationRow
 from licet_billing.domain.ledger import AccountKind
 from licet_billing.domain.reconciliation import Check, DepositFigures, Difference, Reconciliation
@@ -17,8 +17,8 @@ from licet_billing.domain.settlement import BatchKey
 
 # Differences of one check that are listed; one is enough to look, and a thousand help nobody.
 LISTED: Final = 100
-# Posting batches whose hash chain is followed, newest first: months of an ordinary installation.
-CHAIN_LENGTH: Final = 10_000
+# Posting batches whose transactions are hashed again, newest first: a day of an ordinary installation.
+CHAIN_LENGTH: Final = 500
 
 
 async def balances(session: AsyncSession, chain_id: int, kind: AccountKind) -> dict[tuple[str, str], int]:
@@ -131,26 +131,43 @@ async def book_differences(session: AsyncSession, chain_id: int) -> list[Differe
     ]
 
 
+_CHAIN: Final = """
+SELECT b.number, b.previous, b.hash, t.id, t.kind, t.cause, t.tx_hash, t.details, t.salt, t.commitment,
+       e.accounts, e.amounts
+  FROM (SELECT * FROM ledger_posting_batches ORDER BY number DESC LIMIT :limit) b
+  LEFT JOIN ledger_transactions t ON t.posting_batch = b.number
+  LEFT JOIN LATERAL (
+      SELECT array_agg(account_id ORDER BY position) AS accounts, array_agg(amount::text ORDER BY position) AS amounts
+        FROM ledger_entries WHERE transaction_id = t.id) e ON true
+ ORDER BY b.number, t.posting_index
+"""
+
+
 async def chain_differences(session: AsyncSession) -> list[Difference]:
-    """Posting batches that do not follow from the one before and their own transactions."""
-    rows = await session.execute(
-        text(
-            "SELECT b.number, b.previous, b.hash, b.transactions,"
-            " array_agg(t.commitment ORDER BY t.posting_index) AS commitments"
-            " FROM (SELECT * FROM ledger_posting_batches ORDER BY number DESC LIMIT :limit) b"
-            " LEFT JOIN ledger_transactions t ON t.posting_batch = b.number"
-            " GROUP BY b.number, b.previous, b.hash, b.transactions ORDER BY b.number"
-        ),
-        {"limit": CHAIN_LENGTH},
-    )
-    found, previous = [], None
-    for row in rows:
-        expected = (GENESIS if row.number == 1 else row.previous) if previous is None else previous
-        computed = batch_hash(row.number, expected, [bytes(c) for c in row.commitments if c is not None])
-        if computed != row.hash:
-            found.append(Difference(Check.HASH_CHAIN, str(row.number), computed.hex(), row.hash.hex()))
-        previous = row.hash
+    """Transactions that are not what they committed to, and posting batches that do not follow from the one before."""
+    found: list[Difference] = []
+    batches: dict[int, tuple[bytes, bytes, list[bytes]]] = {}
+    for row in await session.execute(text(_CHAIN), {"limit": CHAIN_LENGTH}):
+        batch = batches.setdefault(row.number, (row.previous, row.hash, []))
+        if row.id is None:
+            continue
+        batch[2].append(row.commitment)
+        computed = commitment(row.salt, _content(row))
+        if computed != row.commitment:
+            found.append(Difference(Check.HASH_CHAIN, row.id, row.commitment.hex(), computed.hex()))
+    before: bytes | None = None
+    for number, (previous, hash_, commitments) in batches.items():
+        expected = GENESIS if number == 1 else before or previous
+        computed = batch_hash(number, expected, commitments)
+        if computed != hash_:
+            found.append(Difference(Check.HASH_CHAIN, str(number), computed.hex(), hash_.hex()))
+        before = hash_
     return found[:LISTED]
+
+
+def _content(row: Any) -> bytes:
+    entries = list(zip(row.accounts or (), row.amounts or (), strict=True))
+    return content_bytes(row.id, row.kind, row.cause, entries, row.tx_hash, row.details)
 
 
 async def posted_logs(session: AsyncSession, chain_id: int, first: int, last: int) -> dict[str, str]:
@@ -181,17 +198,18 @@ async def pending_differences(session: AsyncSession, chain_id: int, block: int) 
     return [Difference(Check.PENDING, row.id, "posted", f"pending {row.kind}") for row in rows]
 
 
-async def batches_since(session: AsyncSession, chain_id: int, operator: str, block: int) -> list[Any]:
-    """Final batches that were included after a block: number, root and the sums of their lines."""
+async def batches_posted(session: AsyncSession, chain_id: int, operator: str, since: int) -> list[Any]:
+    """Batches whose lines were posted from blocks after `since`: number, root, due and the sums of their lines."""
     rows = await session.execute(
         text(
-            "SELECT b.number, b.root, b.due, sum(i.amount) AS lines, sum(i.paid) AS paid,"
-            " sum(i.records) AS records, b.charges FROM settlement_batches b"
-            " JOIN settlement_items i USING (chain_id, operator, number)"
-            " WHERE b.chain_id = :chain_id AND b.operator = :operator AND b.state = 'final'"
-            " AND b.block_number > :block GROUP BY b.chain_id, b.operator, b.number ORDER BY b.number"
+            "SELECT b.number, b.root, b.due, sum(i.amount) AS lines, sum(i.paid) AS paid"
+            " FROM settlement_batches b JOIN settlement_items i USING (chain_id, operator, number)"
+            " LEFT JOIN ledger_transactions t ON t.id = i.settled_by"
+            " WHERE b.chain_id = :chain_id AND b.operator = :operator"
+            " GROUP BY b.chain_id, b.operator, b.number"
+            " HAVING bool_and(i.paid IS NOT NULL) AND max(t.block_number) > :since ORDER BY b.number"
         ),
-        {"chain_id": chain_id, "operator": operator, "block": block},
+        {"chain_id": chain_id, "operator": operator, "since": since},
     )
     return list(rows.all())
 

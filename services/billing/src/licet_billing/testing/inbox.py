@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from licet_billing.consumers import Consumers, subscribe_all
 from licet_billing.db import ledger as ledger_rows
 from licet_billing.domain.ledger import Account
+from licet_billing.usecases.intake import Serving
 
 
 class Settings(KafkaSettings):
@@ -67,5 +68,5 @@ def make_inbox(engine: AsyncEngine, chain_id: int, escrow: str, operator: str) -
     """The consumers of one installation on this database."""
     settings = Settings.model_validate({"kafka_bootstrap": "127.0.0.1:1"})
     broker = make_broker(settings)
-    handlers = Consumers({chain_id: escrow}, operator)
+    handlers = Consumers(Serving(operator, {chain_id: escrow}))
     return Inbox(engine, subscribe_all(broker, settings, engine, handlers), broker)

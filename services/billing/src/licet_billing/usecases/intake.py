@@ -46,6 +46,14 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """Whose usage this is: the operator, and each chain's UsageEscrow, which is part of what receipts sign."""
+
+    operator: str
+    escrows: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Known:
     """What the calls of a batch build on. `charged` maps requests that are charged already to their receipts."""
 
@@ -57,14 +65,13 @@ class _Known:
 
 
 async def record_usage(
-    session: AsyncSession, log: Sequence[Call | Fence], escrows: Mapping[int, str]
+    session: AsyncSession, log: Sequence[Call | Fence], serving: Serving
 ) -> list[ReceiptedCharge]:
     """Charges the calls of one piece of the usage log, in its order; returns the new charges.
 
-    A record that is charged already changes nothing. `escrows` maps a chain to its UsageEscrow, which is part of
-    what receipts sign. Raises MissingParent for a grant, plan or receipt key that has not arrived, and
-    RecordInconsistent, ReceiptInvalid or RecordConflict for a record that can never be charged; then nothing of
-    the whole piece is stored.
+    A record that is charged already changes nothing. Raises MissingParent for a grant, plan or receipt key that
+    has not arrived, and RecordInconsistent, ReceiptInvalid or RecordConflict for a record that can never be
+    charged; then nothing of the whole piece is stored.
     """
     known = await _known(session, log)
     made = []
@@ -72,7 +79,7 @@ async def record_usage(
         if isinstance(entry, Fence):
             known.fenced.add(entry.lease_id)
             await _save_fence(session, entry)
-        elif (charged := _charge(entry, known, escrows)) is not None:
+        elif (charged := _charge(entry, known, serving)) is not None:
             made.append(charged)
     await charge_rows.insert_charges(session, made)
     await rights.save_charged(session, list(known.grants.values()))
@@ -110,15 +117,17 @@ async def _known(session: AsyncSession, log: Sequence[Call | Fence]) -> _Known:
     )
 
 
-def _charge(call: Call, known: _Known, escrows: Mapping[int, str]) -> ReceiptedCharge | None:
+def _charge(call: Call, known: _Known, serving: Serving) -> ReceiptedCharge | None:
     """The charge of a call, with its grant's charged quantity raised in `known`; None where there is none to make."""
     record = call.record
     if call.segment is None:
         return None
     plan, grant = _parents(record, known)
-    escrow = escrows.get(plan.key.chain_id)
+    escrow = serving.escrows.get(plan.key.chain_id)
     if escrow is None:
         raise RecordInconsistent("chain", str(plan.key.chain_id), "a configured chain")
+    if plan.server != serving.operator:
+        raise RecordInconsistent("plan server", plan.server, serving.operator)
     digest = receipts.verify(
         record,
         call.segment,

@@ -72,7 +72,7 @@ async def read_figures(session: AsyncSession, books: Books, since: int) -> Figur
     """Reads the database's side. `session` must be one snapshot."""
     chain_id = books.chain_id
     number, hash_ = await rights.finality(session, chain_id)
-    batches = await rows.batches_since(session, chain_id, books.operator, since)
+    batches = await rows.batches_posted(session, chain_id, books.operator, since)
     return Figures(
         block_number=number,
         block_hash=hash_,

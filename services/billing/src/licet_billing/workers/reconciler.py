@@ -25,6 +25,8 @@ log = get_logger(__name__)
 
 # How often the clock is looked at.
 _LOOK_S: Final = 30.0
+_TRIES: Final = 5
+_BETWEEN_TRIES_S: Final = 2.0
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -61,12 +63,19 @@ class Reconciler:
                     self._engine, f"reconciler:{self.chain_id}:{self._operator}"
                 ) as leading:
                     if leading is not None and await self._is_due():
-                        await self.reconcile()
+                        await self._until_exact(stop)
             except SUSPECTS as error:
                 if not passes(error):
                     raise
                 log.warning("reconciler.waiting", chain_id=self.chain_id, error=repr(error))
             await wait_or_stop(stop, min(_LOOK_S, self._interval.total_seconds()))
+
+    async def _until_exact(self, stop: asyncio.Event) -> None:
+        """While money moves, what is final may not be posted yet; only a difference that stays is one."""
+        for _ in range(_TRIES):
+            _, result = await self.reconcile()
+            if result.exact or await wait_or_stop(stop, _BETWEEN_TRIES_S):
+                return
 
     async def _is_due(self) -> bool:
         async with reading(self._engine) as session:
