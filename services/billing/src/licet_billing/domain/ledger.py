@@ -51,6 +51,10 @@ class Account:
     currency: Currency
     owner: str
 
+    def __hash__(self) -> int:
+        """Over the owner alone: books look accounts up for each leg, and few accounts share an owner."""
+        return hash(self.owner)
+
     @property
     def id(self) -> str:
         """`kind:chain:token:owner`."""
