@@ -32,6 +32,7 @@ log = get_logger(__name__)
 
 FIRST_BACKOFF_S: Final = 0.05
 LONGEST_BACKOFF_S: Final = 2.0
+CONNECT_TIMEOUT_S: Final = 2.0
 # Requests kept for repetition; the oldest returns, which are only hints, give way first.
 UNANSWERED_MAX: Final = 10_000
 # After this licensing has suspended the lease of a lost reply anyway.
@@ -98,10 +99,14 @@ class LicensingSession:
         async with grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS) as channel:
             while not stop.is_set():
                 try:
+                    # Only what is sent over a connection may have been granted; the rest may be forgotten.
+                    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                        await channel.channel_ready()
                     answered = await self._session(LeaseServiceStub(channel), stop)
                 except (grpc.aio.AioRpcError, OSError, TimeoutError) as error:
                     answered = 0
                     log.warning("licensing.session_lost", error=_reason(error), retry_in_s=backoff_s)
+                    self._forget_old()
                 finally:
                     self.connected = False
                 backoff_s = FIRST_BACKOFF_S if answered else min(backoff_s * 2, LONGEST_BACKOFF_S)
@@ -131,10 +136,11 @@ class LicensingSession:
             limit = FORGOTTEN_AFTER_NS if request.sent or request.ask is None else ASK_WAIT_NS
             if now - request.made_ns > limit:
                 del self._unanswered[key]
+        if not self._unanswered:
+            self._all_answered.set()
 
     async def _session(self, stub: LeaseServiceAsyncStub, stop: asyncio.Event) -> int:
         """One stream; the number of replies that came on it."""
-        self._forget_old()
         repeated = list(self._unanswered.values())
         started_ns = now_ns()
         self._stream += 1

@@ -160,7 +160,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def closes(self) -> bool:
         """Whether the connection ends with this answer."""
-        return not self._head.keep_alive or self._plane.draining
+        return self._closing or not self._head.keep_alive or self._plane.draining
 
     @property
     def forwarded_fields(self) -> bytes:
@@ -183,7 +183,7 @@ class ClientConnection(asyncio.Protocol):
         """The answer to the current request is written."""
         self._answered = True
         self._call = None
-        self._closing = self._closing or self.closes
+        self._closing = self.closes
         self._next_request()
 
     def reply(self, data: bytes) -> None:
@@ -194,11 +194,11 @@ class ClientConnection(asyncio.Protocol):
     def refuse(self, refusal: Refusal, *, request_id: str = "") -> None:
         self._plane.counters.refused(refusal.code)
         self._cut_long_body()
-        self.reply(replies.render_refusal(refusal, request_id=request_id, close=self._closing or self.closes))
+        self.reply(replies.render_refusal(refusal, request_id=request_id, close=self.closes))
 
     def fail(self, status: int, message: str) -> None:
         self._cut_long_body()
-        self.reply(replies.render_error(status, message, close=self._closing or self.closes))
+        self.reply(replies.render_error(status, message, close=self.closes))
 
     def close_after_answer(self) -> None:
         self._closing = True

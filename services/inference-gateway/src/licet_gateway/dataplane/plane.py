@@ -188,11 +188,15 @@ class DataPlane:
             self._settle()
         for client in list(self.connections):
             client.sweep(now)
-        for call in [call for call in self._running if now >= call.deadline_ns]:
-            call.on_deadline()
+        self.give_up(now)
         self.counters.beat(
             now, ready=self.ready, connections=len(self.connections), running=len(self._running)
         )
+
+    def give_up(self, now: int) -> None:
+        """Ends the calls that took too long."""
+        for call in [call for call in self._running if now >= call.deadline_ns]:
+            call.on_deadline()
 
     def close_idle_connections(self) -> None:
         """The worker leaves: who waits for nothing is let go."""

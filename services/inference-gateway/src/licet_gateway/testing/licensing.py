@@ -58,6 +58,9 @@ class ScriptedLicensing:
     # Clear to hold every answer back.
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
+    # Streams that showed another token.
+    turned_away: int = 0
+    _broken: asyncio.Event = field(default_factory=asyncio.Event)
     _answers: dict[str, pb.SessionReply] = field(default_factory=dict)
 
     def allow(self, credential: bytes | str, right: Right) -> Right:
@@ -76,13 +79,30 @@ class ScriptedLicensing:
         context: grpc.aio.ServicerContext[pb.SessionRequest, pb.SessionReply],
     ) -> AsyncIterator[pb.SessionReply]:
         if ("authorization", f"Bearer {TOKEN}") not in (context.invocation_metadata() or ()):
+            self.turned_away += 1
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "wrong worker token")
+        broken = self._broken
         async for request in request_iterator:
             self.requests.append(request)
             # Decided when it was asked, told when the test allows: so a reply can be overtaken.
             reply = self._reply(request)
-            await self.answering.wait()
+            await self._may_answer(broken)
+            if broken.is_set():
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "broken by the test")
             yield reply
+
+    def break_streams(self) -> None:
+        """Ends every stream that is open now, with what it still owed."""
+        self._broken.set()
+        self._broken = asyncio.Event()
+
+    async def _may_answer(self, broken: asyncio.Event) -> None:
+        waiting = [asyncio.ensure_future(self.answering.wait()), asyncio.ensure_future(broken.wait())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
 
     def _reply(self, request: pb.SessionRequest) -> pb.SessionReply:
         match request.WhichOneof("request"):

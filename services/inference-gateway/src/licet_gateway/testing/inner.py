@@ -1,0 +1,137 @@
+"""A data plane inside the test's own process, between real sockets and an upstream that does as it is told.
+
+For what a real Triton never does: answer too early, too late, twice, malformed, or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from licet_gateway.dataplane.client import ClientConnection
+from licet_gateway.dataplane.plane import DataPlane
+from licet_gateway.dataplane.pool import Ask
+from licet_gateway.dataplane.versions import VersionState
+from licet_gateway.domain import LeaseTerms
+from licet_gateway.settings import DataPlaneLimits
+from licet_gateway.shipping.reader import Finished, LogReader
+from licet_gateway.telemetry import CallTracer
+from licet_gateway.testing.keys import ApiKey, api_key
+
+SLUG = "acme/risk"
+DIGEST = "0x" + "5a" * 32
+PATH = "/v2/models/acme.risk/infer"
+UNITS = 1000
+
+
+@dataclass
+class Upstream:
+    """Sends `script` when it has heard `after` bytes of body or more; closes behind it if told to."""
+
+    script: bytes = b""
+    after: bytes = b"\r\n\r\n"
+    closes: bool = False
+    heard: bytearray = field(default_factory=bytearray)
+    connections: int = 0
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def ended(self) -> None:
+        """Waits until every connection is closed; the other side has closed them."""
+        await asyncio.gather(*self._tasks)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+        with contextlib.suppress(OSError):
+            waiting = b""
+            while data := await reader.read(65536):
+                self.heard += data
+                waiting += data
+                if self.after in waiting and self.script:
+                    waiting = b""
+                    writer.write(self.script)
+                    if self.closes:
+                        break
+            writer.close()
+            await writer.wait_closed()
+
+
+class Lender:
+    """Licensing that grants everything at once, for one model."""
+
+    def __init__(self, rule: str) -> None:
+        self._rule = rule
+        self._leases = 0
+        self.plane: DataPlane | None = None
+
+    def ask(self, ask: Ask) -> None:
+        if self.plane is not None:
+            asyncio.get_running_loop().call_soon(self.plane.book.granted, ask, self._terms())
+
+    def give_back(self, lease_id: str, spent: int, last_sequence: int) -> None:
+        """A hint that nobody here needs."""
+
+    def _terms(self) -> LeaseTerms:
+        self._leases += 1
+        return LeaseTerms(
+            lease_id=f"{self._leases:032x}",
+            grant_id="31337:0xlicense:1:0",
+            generation=1,
+            account_id="account",
+            account_lease=self._leases,
+            plan_id="1",
+            asset_id="0x01",
+            version_digest=DIGEST,
+            units=UNITS,
+            ttl_ms=30_000,
+            price_book_version="31337:0xplanbook:1",
+            metering_rule=self._rule,
+            decision_id="decision",
+            slug=SLUG,
+        )
+
+
+@dataclass
+class Inner:
+    """What a test holds in its hands."""
+
+    plane: DataPlane
+    upstream: Upstream
+    port: int
+    key: ApiKey
+    _reader: LogReader
+
+    def records(self) -> list[Finished]:
+        """Records written since the last look."""
+        self.plane.log.flush()
+        return self._reader.read()
+
+
+@asynccontextmanager
+async def inner(folder: Path, *, rule: str = "request") -> AsyncIterator[Inner]:
+    """Starts it; the data plane is closed and checked to be at rest afterwards."""
+    upstream = Upstream()
+    up_server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{up_server.sockets[0].getsockname()[1]}"
+    lender = Lender(rule)
+    plane = DataPlane(folder, lender, (url,), DataPlaneLimits(), tracer=CallTracer(0.0))
+    lender.plane = plane
+    plane.caught_up = True
+    plane.versions.apply(VersionState(SLUG, DIGEST, url, True, rule, 1))
+    server = await asyncio.get_running_loop().create_server(lambda: ClientConnection(plane), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield Inner(plane, upstream, port, api_key(1), LogReader(folder))
+        assert plane.busy == 0, f"{plane.busy} calls are not recorded"
+        assert not any(lease.holders for lease in plane.book.live_leases())
+    finally:
+        server.close()
+        plane.close()
+        up_server.close()
+        await upstream.ended()
