@@ -112,6 +112,17 @@ async def test_money_that_left_without_us_is_found(settled: House) -> None:
     await assert_exact(settled)
 
 
+async def test_records_that_are_held_back_are_named(settled: House) -> None:
+    gateway = settled.town.gateway()
+    forged, behind = gateway.calls(1, 1, lease=f"{0xFACE:032x}")
+    forged.units = 9
+    await settled.inbox.send(forged, behind)
+    _, result = await settled.reconciler.reconcile()
+    (difference,) = result.differences
+    assert (difference.check, difference.subject) == (Check.HELD_BACK, f"billing.usage:{0xFACE:032x}")
+    assert difference.found == "2 (receipt_invalid)"
+
+
 async def test_later_reconciliation_begins_where_all_agreed(settled: House) -> None:
     await assert_exact(settled)
     await use(settled, 1)

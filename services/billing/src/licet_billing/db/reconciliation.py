@@ -198,6 +198,22 @@ async def pending_differences(session: AsyncSession, chain_id: int, block: int) 
     return [Difference(Check.PENDING, row.id, "posted", f"pending {row.kind}") for row in rows]
 
 
+async def held_back(session: AsyncSession) -> list[Difference]:
+    """Keys of billing's consumers that are in quarantine, with the number of messages behind them."""
+    rows = await session.execute(
+        text(
+            "SELECT q.consumer, q.key, q.reason, count(p.id) AS messages FROM quarantine q"
+            " LEFT JOIN parked p ON (p.consumer, p.topic, p.key) = (q.consumer, q.topic, q.key)"
+            " GROUP BY q.consumer, q.topic, q.key, q.reason ORDER BY 1, 2 LIMIT :limit"
+        ),
+        {"limit": LISTED},
+    )
+    return [
+        Difference(Check.HELD_BACK, f"{row.consumer}:{row.key}", "0", f"{row.messages} ({row.reason})")
+        for row in rows
+    ]
+
+
 async def batches_posted(session: AsyncSession, chain_id: int, operator: str, since: int) -> list[Any]:
     """Batches whose lines were posted from blocks after `since`: number, root, due and the sums of their lines."""
     rows = await session.execute(

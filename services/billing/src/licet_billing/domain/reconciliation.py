@@ -25,6 +25,7 @@ class Check(StrEnum):
     BATCH_ROOT = "batch_root"
     BATCH_PAID = "batch_paid"  # due = paid + shortfall, on chain and in the ledger
     CHAIN_LOGS = "chain_logs"  # each final money log = one posted transaction
+    HELD_BACK = "held_back"  # messages that wait behind a quarantined key, and so are in no book
     PENDING = "pending"  # a final money event that could not be posted
     REVENUE_PENDING = "revenue_pending"
     REVENUE_CLAIMABLE = "revenue_claimable"

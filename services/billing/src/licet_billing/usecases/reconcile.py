@@ -101,6 +101,7 @@ async def _own_differences(
         *await rows.charge_differences(session, chain_id),
         *compare(Check.ACCRUED, charges, {owner: amount for (owner, _), amount in accrued.items()}),
         *await rows.pending_differences(session, chain_id, block),
+        *await rows.held_back(session),
     ]
     for batch in batches:
         found += await _batch_differences(session, BatchKey(chain_id, books.operator, batch.number), batch)
