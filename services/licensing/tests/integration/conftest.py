@@ -8,9 +8,8 @@ import pytest
 from licet_kit.clock import ManualClock
 from licet_kit.db import open_engine
 from licet_licensing.main import MIGRATIONS
+from licet_licensing.testing.world import World
 from sqlalchemy.ext.asyncio import AsyncEngine
-
-from .world import World
 
 
 @pytest.fixture

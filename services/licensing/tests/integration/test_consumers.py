@@ -20,13 +20,7 @@ from licet_kit.testing.plugin import CreateTopics, Eventually
 from licet_licensing.consumers.subscribers import subscribe_all
 from licet_licensing.db.tables import OUTBOX
 from licet_licensing.settings import LicensingSettings
-from licet_licensing.usecases import counting, sweeping
-from licet_schemas.licet.chain.v1 import chain_pb2 as chain
-from licet_schemas.licet.licensing.v1 import licensing_pb2 as licensing
-from licet_schemas.licet.usage.v1 import usage_pb2 as usage
-from pydantic import SecretStr
-
-from .words import (
+from licet_licensing.testing.words import (
     ALICE,
     ASSET_ID,
     BOB,
@@ -44,7 +38,12 @@ from .words import (
     retracted,
     transferred,
 )
-from .world import World, record
+from licet_licensing.testing.world import World, record
+from licet_licensing.usecases import counting, sweeping
+from licet_schemas.licet.chain.v1 import chain_pb2 as chain
+from licet_schemas.licet.licensing.v1 import licensing_pb2 as licensing
+from licet_schemas.licet.usage.v1 import usage_pb2 as usage
+from pydantic import SecretStr
 
 TOPICS = ("chain.event", "chain.finality", "usage.recorded")
 PARKED = tuple(f"{topic}.parked" for topic in TOPICS)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 from licet_kit.db import transaction
 from licet_licensing.domain.errors import RecordContradictsLease
+from licet_licensing.testing.words import PERIOD_S
+from licet_licensing.testing.world import World, record
 from licet_licensing.usecases.leasing import Granted, give_back
 from licet_schemas.licet.usage.v1 import usage_pb2 as usage
-
-from .words import PERIOD_S
-from .world import World, record
 
 
 @pytest.fixture

@@ -7,11 +7,7 @@ import random
 import pytest
 from licet_kit.db import transaction
 from licet_licensing.domain.codes import Code
-from licet_licensing.usecases.following import finalise
-from licet_schemas.licet.chain.v1 import chain_pb2 as chain
-from licet_schemas.licet.licensing.v1 import licensing_pb2 as licensing
-
-from .words import (
+from licet_licensing.testing.words import (
     ALICE,
     ASSET_ID,
     BOB,
@@ -19,6 +15,7 @@ from .words import (
     PERIOD_S,
     PLAN_KEY,
     activated,
+    block_hash,
     block_said,
     deposited,
     event,
@@ -32,7 +29,10 @@ from .words import (
     returned,
     transferred,
 )
-from .world import World, record
+from licet_licensing.testing.world import World, record
+from licet_licensing.usecases.following import finalise
+from licet_schemas.licet.chain.v1 import chain_pb2 as chain
+from licet_schemas.licet.licensing.v1 import licensing_pb2 as licensing
 
 
 async def test_a_purchase_is_optimistic_until_it_is_final(world: World) -> None:
@@ -298,3 +298,16 @@ async def test_a_debt_is_covered_part_by_part(world: World) -> None:
     await world.sweep()
     assert await world.rows("debts") == []
     assert await world.units(grant_id(3)) == (96, 0, 0, 4, 0)
+
+
+async def test_another_plan_that_takes_the_id_after_a_reorganisation_brings_its_own_terms(
+    world: World,
+) -> None:
+    first, bought = planned(included_units=100), world.purchased(5)
+    await world.hear(registered(), activated(), first, bought)
+    other = planned(included_units=7, optimistic_units=2)
+    other.block_hash, other.event_id = block_hash(2, "b"), "other"
+    await world.hear(retracted(bought), retracted(first), other, world.purchased(5, fork="b"))
+    assert await world.units() == (2, 0, 0, 0, 0)
+    await world.finality(5)
+    assert await world.units() == (7, 0, 0, 0, 0)

@@ -19,13 +19,12 @@ from licet_kit.testing.proxy import Proxy
 from licet_licensing.api.batching import Batcher
 from licet_licensing.api.lease_service import LeaseServicer, serve_leases
 from licet_licensing.domain.credentials import format_session_token
+from licet_licensing.testing.words import ALICE, DEPOSIT_GRANT, SLUG, grant_id
+from licet_licensing.testing.world import POLICY, World, record
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as pb
 from licet_schemas.licet.licensing.v1 import licensing_pb2_grpc as stubs
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-
-from .words import ALICE, DEPOSIT_GRANT, SLUG, grant_id
-from .world import POLICY, World, record
 
 TOKEN = "worker-token-of-the-test"
 WORKER = (("authorization", f"Bearer {TOKEN}"),)

@@ -7,10 +7,7 @@ from dataclasses import replace
 from licet_kit.ids import new_id
 from licet_licensing.domain.codes import Code
 from licet_licensing.domain.errors import RequestReused
-from licet_licensing.usecases.leasing import Denied, Granted, RenewAsk
-from licet_schemas.licet.licensing.v1 import licensing_pb2 as licensing
-
-from .words import (
+from licet_licensing.testing.words import (
     ALICE,
     BOB,
     CHAIN_ID,
@@ -27,7 +24,9 @@ from .words import (
     retracted,
     transferred,
 )
-from .world import World, record
+from licet_licensing.testing.world import World, record
+from licet_licensing.usecases.leasing import Denied, Granted, RenewAsk
+from licet_schemas.licet.licensing.v1 import licensing_pb2 as licensing
 
 
 async def test_a_lease_says_all_that_a_worker_needs(world: World) -> None:

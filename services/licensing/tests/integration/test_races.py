@@ -10,12 +10,20 @@ from typing import Any
 from licet_kit.db import transaction
 from licet_kit.ids import new_id
 from licet_kit.testing.plugin import Eventually
+from licet_licensing.testing.words import (
+    ALICE,
+    BOB,
+    activated,
+    grant_id,
+    planned,
+    registered,
+    renewed,
+    transferred,
+)
+from licet_licensing.testing.world import World, record
 from licet_licensing.usecases import identity, leasing
 from licet_licensing.usecases.leasing import Answer, Denied, Granted, LeaseAsk
 from sqlalchemy import text
-
-from .words import ALICE, BOB, activated, grant_id, planned, registered, renewed, transferred
-from .world import World, record
 
 
 async def race(world: World, batches: Sequence[Sequence[LeaseAsk]]) -> list[Answer]:

@@ -20,9 +20,8 @@ from licet_licensing.api.rest import Deps, make_app
 from licet_licensing.clients import Nonces, recover_signer
 from licet_licensing.domain.errors import SignInRefused
 from licet_licensing.domain.siwe import SignInPolicy
-
-from .words import CHAIN_ID, PERIOD_S, SLUG, grant_id, renewed
-from .world import POLICY, World
+from licet_licensing.testing.words import CHAIN_ID, PERIOD_S, SLUG, grant_id, renewed
+from licet_licensing.testing.world import POLICY, World
 
 DOMAIN = "licensing.test:8110"
 TOKEN = "worker-token-of-the-test"

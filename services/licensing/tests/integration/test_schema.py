@@ -6,11 +6,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from licet_licensing.db.tables import metadata
+from licet_licensing.testing.world import World
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
-
-from .world import World
 
 
 async def test_the_migrations_make_the_tables_of_the_code(engine: AsyncEngine) -> None:

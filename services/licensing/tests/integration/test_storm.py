@@ -11,11 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from licet_kit.ids import new_id
-from licet_licensing.usecases.leasing import Granted, RenewAsk
-from licet_schemas.licet.chain.v1 import chain_pb2 as chain
-from licet_schemas.licet.usage.v1 import usage_pb2 as usage
-
-from .words import (
+from licet_licensing.testing.words import (
     ALICE,
     BOB,
     DEPOSIT_GRANT,
@@ -27,7 +23,10 @@ from .words import (
     returned,
     transferred,
 )
-from .world import World, record
+from licet_licensing.testing.world import World, record
+from licet_licensing.usecases.leasing import Granted, RenewAsk
+from licet_schemas.licet.chain.v1 import chain_pb2 as chain
+from licet_schemas.licet.usage.v1 import usage_pb2 as usage
 
 STEPS = 160
 PRICE = 7

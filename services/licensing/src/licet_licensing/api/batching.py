@@ -22,8 +22,8 @@ log = get_logger(__name__)
 WINDOW_S = 0.005
 # One transaction holds row locks on what it lends; more requests would hold them longer than others may wait.
 LIMIT = 128
-# Batches in work at once; each holds a connection.
-CONCURRENT = 4
+# While one batch commits the next one collects; more at once are smaller, and wait for the same rows.
+CONCURRENT = 2
 # Requests that wait; beyond it a worker is better told to come again.
 QUEUE = 4096
 # A deadlock, a lost race or an absent database is tried again for so long. Requests are idempotent, so that a commit of

@@ -275,8 +275,13 @@ async def touch_assets(session: AsyncSession, blocks: Mapping[str, int]) -> None
 
 
 async def save_plan(session: AsyncSession, plan: Plan) -> None:
-    """Keep a plan. Terms never change; a plan that left the chain takes its licenses with it by their own facts."""
-    await session.execute(insert(PLANS).values(asdict(plan)).on_conflict_do_nothing())
+    """Write a plan as its standing fact says it is.
+
+    Terms never change on one chain, but before finality another plan may take the id on another branch.
+    """
+    values = asdict(plan)
+    statement = insert(PLANS).values(values)
+    await session.execute(statement.on_conflict_do_update(index_elements=[PLANS.c.plan_key], set_=values))
 
 
 def _plan(row: Row[Any]) -> Plan:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from licet_licensing.events import Contracts
 from licet_schemas.licet.chain.v1 import chain_pb2 as chain
+
+from licet_licensing.events import Contracts
 
 CHAIN_ID = 31337
 

@@ -12,21 +12,17 @@ from licet_kit.clock import ManualClock
 from licet_kit.db import transaction
 from licet_kit.ids import new_id
 from licet_kit.kafka import Message
-from licet_licensing.consumers.subscribers import Consumers
-from licet_licensing.consumers.sweeper import Sweeper
-from licet_licensing.db.tables import metadata
-from licet_licensing.domain.decisions import Ask, Policy
-from licet_licensing.usecases import identity, leasing
-from licet_licensing.usecases.board import Need
-from licet_licensing.usecases.leasing import Denied, Granted, LeaseAsk, RenewAsk
-from licet_licensing.usecases.sweeping import Terms
 from licet_schemas.licet.chain.v1 import chain_pb2 as chain
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as licensing
 from licet_schemas.licet.usage.v1 import usage_pb2 as usage
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from .words import (
+from licet_licensing.consumers.subscribers import Consumers
+from licet_licensing.consumers.sweeper import Sweeper
+from licet_licensing.db.tables import metadata
+from licet_licensing.domain.decisions import Ask, Policy
+from licet_licensing.testing.words import (
     ALICE,
     ASSET_ID,
     CONTRACTS,
@@ -41,6 +37,10 @@ from .words import (
     planned,
     registered,
 )
+from licet_licensing.usecases import identity, leasing
+from licet_licensing.usecases.board import Need
+from licet_licensing.usecases.leasing import Denied, Granted, LeaseAsk, RenewAsk
+from licet_licensing.usecases.sweeping import Terms
 
 POLICY = Policy(operator=OPERATOR, ttl_s=10, retry_after_ms=500, mirror_silence_s=60)
 TERMS = Terms(
