@@ -97,6 +97,7 @@ async def test_a_worker_that_slept_through_its_lease_makes_no_call_on_it(
     await eventually(lambda: asyncio.get_running_loop().time() - asked > 2.0, 5)
     os.kill(worker, signal.SIGCONT)
     assert code(await late) == "license_revoked"
+    await eventually(lambda: any(r.last for r in visit.records if r.lease_id == lease_id), 10)
     calls = [record for record in visit.calls if record.lease_id == lease_id]
     assert [record.request_id for record in calls] == [first.headers["x-licet-request-id"]]
 
