@@ -10,7 +10,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from e2e.demo.steps import Notes, tell
+from e2e.demo.steps import Notes, is_unfinished, tell
 from e2e.demo.story import STEPS
 from e2e.world import World
 from infra.local.launch import PartFailed
@@ -23,7 +23,7 @@ def main() -> int:
     """Exit code 0 only when every step held."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--exit", action="store_true", help="stop at the end instead of keeping the stack up")
-    parser.add_argument("--fresh", action="store_true", help="forget an earlier story and its chain")
+    parser.add_argument("--fresh", action="store_true", help="forget an unfinished story and its chain")
     args = parser.parse_args()
     console = Console(soft_wrap=True)
     stopped = threading.Event()
@@ -31,7 +31,7 @@ def main() -> int:
     stack = Stack(PROFILE, report=lambda line: console.print(f"  {line}", markup=False, highlight=False))
     failed = 1
     try:
-        failed = _tell(stack, console, fresh=args.fresh or args.exit)
+        failed = _tell(stack, console, fresh=args.fresh)
         if not args.exit:
             _stay(stack, console, stopped)
     except PartFailed as error:
@@ -46,7 +46,8 @@ def main() -> int:
 
 def _tell(stack: Stack, console: Console, *, fresh: bool) -> int:
     started = time.monotonic()
-    if fresh:
+    story = stack.profile.home / "story.json"
+    if fresh or not is_unfinished(story, STEPS):
         stack.stop()
         stack.wipe()
     console.print("[bold]Starting the stack[/]")
@@ -55,7 +56,7 @@ def _tell(stack: Stack, console: Console, *, fresh: bool) -> int:
     used_mib = sum(part.rss_mib for part in stack.status())
     console.print(f"  {len(stack.status())} processes, {used_mib} MiB, {time.monotonic() - started:.0f} s")
     genesis = world.chain.w3.eth.get_block(1)["hash"].to_0x_hex()
-    notes = Notes.load(stack.profile.home / "story.json", genesis)
+    notes = Notes.load(story, genesis)
     failed = tell(STEPS, world, notes, console)
     console.print(
         f"demo: {len(STEPS)} steps, {failed} failed  ({time.monotonic() - started:.0f} s)", markup=False

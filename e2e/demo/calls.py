@@ -35,9 +35,10 @@ def make_key(world: World, notes: Notes, name: str) -> None:
 
 def through(world: World, notes: Notes, name: str, rows: Rows, *, replica: int = 0) -> Rows:
     """One call through a gateway replica; returns probabilities [rows, 2]. Raises what tritonclient raises."""
-    return _infer(
-        world.config.gateway[replica], MODEL, rows, {"authorization": f"Bearer {notes[f'{name}_key']}"}
-    )
+    headers = {"authorization": f"Bearer {notes[f'{name}_key']}"}
+    answer = _infer(world.config.gateway[replica], MODEL, rows, headers)
+    _count(notes, len(rows))
+    return answer
 
 
 def direct(world: World, notes: Notes, rows: Rows) -> Rows:
@@ -66,7 +67,17 @@ def refusal_code(world: World, notes: Notes, name: str, *, replica: int = 0, row
         return refused.code
     finally:
         call.close()
+    _count(notes, rows)
     return ""
+
+
+def answered(notes: Notes) -> int:
+    """Rows that callers have answers for, as they counted them: the least that must turn up in every book."""
+    return int(notes.values.get("answered_rows", 0))
+
+
+def _count(notes: Notes, rows: int) -> None:
+    notes["answered_rows"] = answered(notes) + rows
 
 
 def records(world: World, notes: Notes) -> list[usage_pb2.UsageRecorded]:

@@ -65,6 +65,13 @@ class Step:
         return self.run.__name__
 
 
+def is_unfinished(path: Path, steps: list[Step]) -> bool:
+    """Whether the notes are of a story that was begun and not told to its end: one that can be gone on with."""
+    if not path.exists():
+        return False
+    return not {step.name for step in steps} <= set(json.loads(path.read_text())["done"])
+
+
 def check(holds: object, promise: str) -> None:
     """Raises StepFailed with the promise when it does not hold."""
     if not holds:
@@ -82,6 +89,7 @@ def tell(steps: list[Step], world: World, notes: Notes, console: Console) -> int
         try:
             figures = step.run(world, notes)
         except Exception as error:  # noqa: BLE001 - whatever broke the step ends the story with a pointer to its log
+            notes.save()
             console.print(f"{head}  [red]failed[/]")
             console.print(f"     {type(error).__name__}: {error}", markup=False)
             console.print(

@@ -158,15 +158,16 @@ def deposit_and_go_on(world: World, notes: Notes) -> list[str]:
 
 
 def show_usage(world: World, notes: Notes) -> list[str]:
-    """Every call is in Kafka and in billing's books, once."""
+    """Every call that was answered is in Kafka and in billing's books, once."""
 
     def both() -> tuple[dict[str, int], dict[str, int]] | None:
         recorded, billed = calls.totals(world, notes), books.charges(world, notes)
         same = recorded["units"] == billed["units"] and recorded["calls"] == billed["calls"]
-        return (recorded, billed) if same else None
+        return (recorded, billed) if same and recorded["units"] >= calls.answered(notes) else None
 
     recorded, billed = eventually(both, "all usage is in Kafka and billed", 30)
     return [
+        f"callers: {calls.answered(notes)} rows answered",
         f"Kafka: {recorded['calls']} calls, {recorded['units']} rows",
         f"billing: {billed['calls']} charges, {billed['units']} rows, {format_amount(billed['amount'])} tUSD due",
     ]
