@@ -1,10 +1,40 @@
-"""Rules for every test run: a test that was skipped or expected to fail is a test that was not passed."""
+"""Rules for every test run: what was skipped was not passed, and what shares a fixture runs in one process."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from licet_kit.testing.ports import free_port
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 NOT_PASSED = ("skipped", "xfailed", "xpassed")
+# Each starts stacks, which choose free ports before they listen on them: only one may do so at a time.
+STACKS = ("e2e/scenarios/", "infra/local/tests/")
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A free port that no other test process takes; pytest-asyncio's own may be any client's a moment later."""
+    return free_port()
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
+    """One file's tests run in one process, one after another, because they share fixtures; so do all of `STACKS`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::", 1)[0]
+        return "stacks" if path.startswith(STACKS) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Runs in several processes (`-n`) are always scheduled by file."""
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest group begin first."""
+    items.sort(key=lambda item: not item.location[0].startswith(STACKS))
 
 
 @pytest.hookimpl(trylast=True)

@@ -17,6 +17,10 @@ from infra.local.launch import PartFailed  # noqa: E402 - the line above makes i
 from infra.local.paths import tools_path  # noqa: E402
 from infra.local.stack import Stack  # noqa: E402
 
+# Most tests wait for servers half of their time, so there is one process more than there are cores on a small machine.
+# The order is `conftest.py`'s. `ARGS="-n 0"` runs them one by one.
+PARALLEL = ("-n", "3", "--no-loadscope-reorder")
+
 
 def forge_tests() -> int:
     """Every Solidity test; forge's exit code."""
@@ -27,7 +31,8 @@ def forge_tests() -> int:
 
 def python_tests(args: list[str]) -> int:
     """pytest with the given arguments; its exit code, which a skipped test makes non-zero (`conftest.py`)."""
-    return subprocess.run([sys.executable, "-m", "pytest", *args], cwd=ROOT, check=False).returncode
+    argv = [sys.executable, "-m", "pytest", *PARALLEL, *args]
+    return subprocess.run(argv, cwd=ROOT, check=False).returncode
 
 
 def main(args: list[str]) -> int:

@@ -38,7 +38,9 @@ def expired(world: World, notes: Notes) -> list[str]:
     ends = world.chain.call("License", "licenseOf", token_id)[2]
     check(refused_at >= ends, "it was not refused before its end")
     # Licensing reads the clock, while the chain's time moves with its blocks and may still be a second behind.
-    now = eventually(lambda: _chain_time_from(world, ends), "the license's end lies behind the chain's time", 5)
+    now = eventually(
+        lambda: _chain_time_from(world, ends), "the license's end lies behind the chain's time", 5
+    )
     return [
         f"chain: license {token_id} ended at {ends}, the chain's time is {now}",
         "answered before; both gateways now: license_expired",

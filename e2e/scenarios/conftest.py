@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Buyer:
     deposit_id: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Starts from nothing and stops at the end; the story's model and plans are published once."""
     stack = Stack(PROFILE)
@@ -49,12 +50,11 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     stack.wipe()
     stack.start()
     try:
-        world = World(stack.endpoints)
-        notes = Notes(tmp_path_factory.mktemp("story") / "notes.json")
-        for step in (story.train_model, story.publish_model, story.create_plans):
-            step(world, notes)
-        yield Installation(stack, world, notes)
-        world.close()
+        with contextlib.closing(World(stack.endpoints)) as world:
+            notes = Notes(tmp_path_factory.mktemp("story") / "notes.json")
+            for step in (story.train_model, story.publish_model, story.create_plans):
+                step(world, notes)
+            yield Installation(stack, world, notes)
     finally:
         stack.stop()
 
@@ -65,7 +65,7 @@ def wallets() -> Iterator[int]:
     return itertools.count(FIRST_WALLET)
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def make_buyer(installation: Installation, wallets: Iterator[int]) -> Callable[..., Buyer]:
     """A new buyer: funded, licensed, with a key and, when `deposit` is given, a final deposit."""
 

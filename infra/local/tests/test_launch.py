@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from licet_kit.testing.ports import free_port
 
 from infra.local.errors import LocalError
 from infra.local.launch import Launch, Node, PartFailed
@@ -50,11 +51,6 @@ def started(tmp_path: Path) -> Iterator[Started]:
     for process in run.processes.values():
         send(process.tree(), signal.SIGKILL)
         wait_gone([process], timeout_s=5)
-
-
-def free_port() -> int:
-    with socket.create_server((LOOPBACK, 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def part(

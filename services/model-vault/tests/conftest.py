@@ -1,6 +1,5 @@
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from licet_kit.db import open_engine
+from licet_kit.testing.ports import free_ports
 from licet_schemas import manifest as manifests
 from licet_schemas.manifest import Manifest, parse
 from licet_vault.db import MIGRATIONS
@@ -95,20 +95,10 @@ class TritonServer:
             self.kill()
 
 
-def _free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    for one in held:
-        one.bind((LOOPBACK, 0))
-    ports = [int(one.getsockname()[1]) for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     memory = new_memory_folder("vault-test")
-    http, grpc, metrics = _free_ports(3)
+    http, grpc, metrics = free_ports(3)
     server = TritonServer(
         triton(memory, {"http": http, "grpc": grpc, "metrics": metrics}),
         memory / "models",

@@ -21,16 +21,11 @@ from licet_kit.http import AddressInUse, serve_http
 from licet_kit.kafka.operations import quarantined
 from licet_kit.migrations import migrate
 from licet_kit.testing.plugin import CreateDatabase, Eventually, StartProxy
+from licet_kit.testing.ports import free_port
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 SERVICE = Path(__file__).parent / "word_service.py"
 MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from licet_kit.outbox import Outgoing
 from licet_kit.producer import Producer
 from licet_kit.settings import KafkaSettings
 from licet_kit.testing.plugin import CreateDatabase, CreateTopics, Eventually, StartChain
+from licet_kit.testing.ports import free_ports
 from licet_schemas.licet.chain.v1 import chain_pb2
 from sqlalchemy import text
 
@@ -64,6 +64,7 @@ class Replica:
 
     environment: dict[str, str]
     port: int
+    admin_port: int
     process: asyncio.subprocess.Process | None = field(default=None)
 
     async def start(self) -> None:
@@ -82,22 +83,8 @@ class Replica:
 
     async def ready(self) -> bool:
         async with httpx2.AsyncClient() as client:
-            answer = await client.get(f"http://127.0.0.1:{self.port + 1000}/readyz")
+            answer = await client.get(f"http://127.0.0.1:{self.admin_port}/readyz")
         return answer.status_code == 200
-
-
-def _free_port() -> int:
-    while True:
-        with socket.socket() as first, socket.socket() as admin:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if port > 64_000:
-                continue
-            try:
-                admin.bind(("127.0.0.1", port + 1000))
-            except OSError:
-                continue
-            return port
 
 
 @dataclass
@@ -169,9 +156,13 @@ async def site(
 async def _running(environment: dict[str, str], folder: Path) -> AsyncIterator[tuple[Replica, Replica]]:
     made = []
     for name in ("a", "b"):
-        port = _free_port()
-        extra = {"BILLING_HTTP_PORT": str(port), "TEST_LOG": str(folder / f"billing-{name}.log")}
-        made.append(Replica({**environment, **extra}, port))
+        port, admin_port = free_ports(2)
+        extra = {
+            "BILLING_HTTP_PORT": str(port),
+            "BILLING_ADMIN_PORT": str(admin_port),
+            "TEST_LOG": str(folder / f"billing-{name}.log"),
+        }
+        made.append(Replica({**environment, **extra}, port, admin_port))
     try:
         for replica in made:
             await replica.start()
@@ -253,6 +244,7 @@ async def test_configuration_and_schema_are_checked_before_anything_runs(
         '{"chains": [{"chain_id": 1, "name": "x", "rpc_url": "http://127.0.0.1:1",'
         ' "finality": {"source": "tag"}, "contracts": {' + contracts + "}}]}"
     )
+    http_port, admin_port = free_ports(2)
     base = {
         "PATH": os.environ["PATH"],
         "DATABASE_URL": await database(),
@@ -262,7 +254,8 @@ async def test_configuration_and_schema_are_checked_before_anything_runs(
         "BILLING_LICENSING_URL": "http://127.0.0.1:1",
         "BILLING_OPERATOR_TOKEN": TOKEN,
         "BILLING_OPERATOR_KEY": "0x" + "01" * 32,
-        "BILLING_HTTP_PORT": str(_free_port()),
+        "BILLING_HTTP_PORT": str(http_port),
+        "BILLING_ADMIN_PORT": str(admin_port),
     }
     assert (await _run(base, "--check-config"))[0] == 0
     status, output = await _run({**base, "BILLING_OPERATOR_KEY": "secret-that-is-no-key"}, "--check-config")

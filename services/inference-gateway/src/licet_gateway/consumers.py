@@ -32,6 +32,7 @@ class Followers:
             decode=protobuf(GrantRevoked),
             handler=self._on_revocation,
             back_s=KEPT_NS / SECOND,
+            prompt=True,
         )
         self._versions = Fanout(
             settings,

@@ -20,6 +20,7 @@ from licet_gateway.testing.servers import OwnTriton
 from licet_gateway.testing.wire import Response, request, wire
 from licet_kit.testing.own_kafka import OwnKafka
 from licet_kit.testing.plugin import Eventually
+from licet_kit.testing.ports import free_ports
 from licet_schemas.licet.usage.v1.usage_pb2 import (
     OUTCOME_ABORTED,
     OUTCOME_CLIENT_GONE,
@@ -349,11 +350,12 @@ async def test_two_workers_share_a_port_and_a_quota(new_scene: NewScene, eventua
 
 
 async def test_a_second_gateway_in_the_same_log_folder_says_so(visit: Scene) -> None:
+    http_port, admin_port = free_ports(2)
     other = type(visit.gateway)(
         {
             **visit.gateway.environment,
-            "GATEWAY_HTTP_PORT": str(visit.gateway.port + 1),
-            "GATEWAY_ADMIN_PORT": str(visit.gateway.admin_port + 1),
+            "GATEWAY_HTTP_PORT": str(http_port),
+            "GATEWAY_ADMIN_PORT": str(admin_port),
         },
         visit.gateway.log.with_name("other.log"),
     )

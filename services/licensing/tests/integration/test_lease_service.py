@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
@@ -15,6 +13,7 @@ import pytest
 from licet_kit.db import open_engine
 from licet_kit.ids import new_id
 from licet_kit.testing.plugin import StartProxy
+from licet_kit.testing.ports import free_port
 from licet_kit.testing.proxy import Proxy
 from licet_licensing.api.batching import Batcher
 from licet_licensing.api.lease_service import LeaseServicer, serve_leases
@@ -33,9 +32,7 @@ WORKER = (("authorization", f"Bearer {TOKEN}"),)
 @asynccontextmanager
 async def serving(world: World, engine: AsyncEngine) -> AsyncIterator[stubs.LeaseServiceAsyncStub]:
     """A worker's connection to a service on this engine."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     batcher = Batcher(engine, POLICY, world.clock)
     servicer = LeaseServicer(engine, batcher, POLICY, world.clock)
     stop = asyncio.Event()

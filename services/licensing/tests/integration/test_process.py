@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ import httpx2
 import pytest
 from licet_kit.ids import new_id
 from licet_kit.testing.plugin import CreateTopics, Eventually
+from licet_kit.testing.ports import free_ports
 from licet_licensing.testing.words import ALICE, CHAIN_ID, ESCROW, LICENSE, OPERATOR, PLANBOOK, SLUG
 from licet_licensing.testing.world import World
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as pb
@@ -30,14 +29,6 @@ TOPICS = (
     *(name + end for name in ("chain.event", "chain.finality", "usage.recorded") for end in ("", ".parked")),
     *("licensing.grant", "licensing.revocation", "licensing.decision"),
 )
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 @pytest.fixture

@@ -15,8 +15,10 @@ from licet_kit.settings import KafkaSettings
 # A request that takes longer meets a dead broker; the work is tried again.
 REQUEST_TIMEOUT_MS = 10_000
 # aiokafka keeps one fetch in flight a broker; a record of a partition that it does not name waits until it returns.
-# The default of 500 ms stands twice between a transfer on chain and the refusal of its former holder.
-FETCH_MAX_WAIT_MS = 20
+# Idle readers ask anew as often, at about a millisecond of processor time each.
+FETCH_MAX_WAIT_MS = 150
+# For the readers that stand between a transfer on chain and the refusal of its former holder.
+PROMPT_FETCH_MAX_WAIT_MS = 20
 # A client that cannot start within this says so instead of trying silently for ever.
 START_TIMEOUT_S = 15.0
 # Closing a client whose brokers are away waits for answers that do not come.
@@ -119,9 +121,17 @@ async def _quietly(closing: Coroutine[Any, Any, None]) -> None:
     task.cancel()
 
 
-async def start_consumer(settings: KafkaSettings, **options: Any) -> AIOKafkaConsumer:
+def fetch_wait_ms(*, prompt: bool) -> int:
+    """Return how long a fetch may stay with the brokers when there is nothing to bring."""
+    return PROMPT_FETCH_MAX_WAIT_MS if prompt else FETCH_MAX_WAIT_MS
+
+
+async def start_consumer(
+    settings: KafkaSettings, *, prompt: bool = False, **options: Any
+) -> AIOKafkaConsumer:
     """Start a consumer without a group; raises KafkaUnavailable."""
-    args = {**client_args(settings), "fetch_max_wait_ms": FETCH_MAX_WAIT_MS, "enable_auto_commit": False}
+    waits = {"fetch_max_wait_ms": fetch_wait_ms(prompt=prompt)}
+    args = {**client_args(settings), **waits, "enable_auto_commit": False}
     consumer = AIOKafkaConsumer(**args, **options)
     try:
         async with asyncio.timeout(START_TIMEOUT_S):

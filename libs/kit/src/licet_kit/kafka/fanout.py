@@ -46,12 +46,14 @@ class Fanout(Generic[T]):
         decode: Decoder[T],
         handler: Callable[[Message[T]], Awaitable[None]],
         back_s: float | None,
+        prompt: bool = False,
     ) -> None:
         self._settings = settings
         self._topic = topic
         self._decode = decode
         self._handler = handler
         self._back_s = back_s
+        self._prompt = prompt
         # The next offset of each partition; survives reconnects.
         self._next: dict[TopicPartition, int] = {}
         self._caught_up = asyncio.Event()
@@ -94,7 +96,7 @@ class Fanout(Generic[T]):
     async def _session(self, stop: asyncio.Event) -> None:
         """Read on one connection until something fails."""
         # Offsets that retention has removed lead to the oldest message that is left.
-        consumer = await start_consumer(self._settings, auto_offset_reset="earliest")
+        consumer = await start_consumer(self._settings, prompt=self._prompt, auto_offset_reset="earliest")
         try:
             partitions = await self._assign(consumer)
             await self._read(consumer, partitions, stop)

@@ -19,7 +19,7 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 # How soon a released key is tried.
-POLL_INTERVAL_S = 0.25
+POLL_INTERVAL_S = 0.5
 # Keys of one topic that are tried in one round, so that no topic starves the others.
 KEYS_A_ROUND = 50
 LONGEST_BACKOFF_S = 10.0
@@ -52,8 +52,7 @@ def replayer(subscriptions: Sequence[Subscription[Any]]) -> Service:
         backoff_s = POLL_INTERVAL_S
         while not stop.is_set():
             try:
-                for subscription in subscriptions:
-                    await _round(subscription)
+                await _round(subscriptions)
                 backoff_s = POLL_INTERVAL_S
             except Exception as error:
                 if fate_of(error) is not Fate.WAIT:
@@ -65,12 +64,15 @@ def replayer(subscriptions: Sequence[Subscription[Any]]) -> Service:
     return serve
 
 
-async def _round(subscription: Subscription[Any]) -> None:
-    delivery = subscription.delivery
-    async with transaction(delivery.engine) as session:
-        keys = await delivery.place.due(session, KEYS_A_ROUND)
-    for key in keys:
-        await replay(subscription, key)
+async def _round(subscriptions: Sequence[Subscription[Any]]) -> None:
+    if not subscriptions:
+        return
+    # All of a service's subscriptions share its database: one transaction looks for all of them.
+    async with transaction(subscriptions[0].delivery.engine) as session:
+        found = [(each, await each.delivery.place.due(session, KEYS_A_ROUND)) for each in subscriptions]
+    for subscription, keys in found:
+        for key in keys:
+            await replay(subscription, key)
 
 
 async def _step(delivery: Delivery[T], key: str) -> bool:

@@ -131,8 +131,12 @@ class Anvil:
         await self.rpc("evm_revert", snapshot)
 
     async def advance(self, seconds: int) -> None:
-        """Let the next block be this much later, and mine it."""
-        await self.rpc("evm_increaseTime", seconds)
+        """Mine a block that is this much later than the newest one.
+
+        Not by `evm_increaseTime`, which counts from the wall clock: blocks by transaction run ahead of it.
+        """
+        newest = await self.rpc("eth_getBlockByNumber", "latest", False)
+        await self.rpc("evm_setNextBlockTimestamp", int(newest["timestamp"], 16) + seconds)
         await self.mine()
 
     def _running(self) -> asyncio.subprocess.Process:

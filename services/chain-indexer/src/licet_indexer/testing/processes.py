@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,16 +13,10 @@ from pathlib import Path
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer
+from licet_kit.testing.ports import free_port
 from licet_schemas.licet.chain.v1 import chain_pb2
 
 STOP_TIMEOUT_S = 25.0
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(slots=True)

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from licet_kit.outbox import Outgoing
 from licet_kit.producer import Producer
+from licet_kit.testing.ports import free_ports
 from licet_kit.testing.waiting import eventually
 from licet_schemas.licet.licensing.v1.licensing_pb2 import GrantRevoked
 from licet_schemas.licet.usage.v1.usage_pb2 import UsageRecorded
@@ -141,15 +141,6 @@ async def running(settings: dict[str, str], log: Path) -> AsyncIterator[GatewayP
         raise
     finally:
         await gateway.stop()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @dataclass

@@ -126,6 +126,7 @@ def subscribe_all(
         outbox=OUTBOX,
         on_quarantine=consumers.deny_chain_key,
         on_lift=consumers.readmit_key,
+        prompt=True,
     )
     finality = subscribe(
         broker,
