@@ -1,0 +1,104 @@
+"""The demo as a user meets it: it goes on where it failed, and Ctrl-C leaves nothing behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from e2e.demo.steps import Notes, Step, StepFailed, is_unfinished, tell
+from e2e.world import World
+from infra.local.paths import ROOT
+from infra.local.process import ProcessId
+
+STOP_TIMEOUT_S = 60
+
+
+class Story:
+    """Three steps, the second of which fails until it is `mended`."""
+
+    def __init__(self, notes: Path) -> None:
+        self.mended = False
+        self.ran: list[str] = []
+        self.output = io.StringIO()
+        self._notes = notes
+        self.steps = [Step(name, getattr(self, name), "billing") for name in ("first", "second", "third")]
+
+    def tell(self, stack_id: str = "chain-1") -> int:
+        notes = Notes.load(self._notes, stack_id)
+        return tell(self.steps, World({}), notes, Console(file=self.output, width=200))
+
+    def first(self, world: World, notes: Notes) -> list[str]:
+        self.ran.append("first")
+        notes["license"] = 7
+        return []
+
+    def second(self, world: World, notes: Notes) -> list[str]:
+        self.ran.append("second")
+        if not self.mended:
+            raise StepFailed("the license is final")
+        return [f"license {notes['license']}"]
+
+    def third(self, world: World, notes: Notes) -> list[str]:
+        self.ran.append("third")
+        return []
+
+
+def test_a_failed_story_names_the_log_and_goes_on_where_it_failed(tmp_path: Path) -> None:
+    path = tmp_path / "story.json"
+    story = Story(path)
+    assert not is_unfinished(path, story.steps)
+    assert story.tell() == 1
+    assert story.ran == ["first", "second"]
+    assert "StepFailed: the license is final" in story.output.getvalue()
+    assert "make logs ARGS=billing" in story.output.getvalue()
+    assert is_unfinished(path, story.steps)
+    story.mended = True
+    assert story.tell() == 0
+    assert story.ran == ["first", "second", "second", "third"]
+    assert "license 7" in story.output.getvalue()
+    assert not is_unfinished(path, story.steps)
+
+
+def test_notes_of_another_chain_are_dropped(tmp_path: Path) -> None:
+    story = Story(tmp_path / "story.json")
+    story.tell()
+    story.mended = True
+    assert story.tell("chain-2") == 0
+    assert story.ran == ["first", "second", "first", "second", "third"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_that_the_demo_started(number: signal.Signals, tmp_path: Path) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "e2e.demo"],
+        cwd=ROOT,
+        env={**os.environ, "LICET_STATE_DIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert demo.stdout is not None
+    try:
+        for line in demo.stdout:
+            if "ready in" in line:
+                break
+        started = json.loads((tmp_path / "demo" / "state.json").read_text())["running"]
+        assert started
+        # A terminal's Ctrl-C reaches every process of the group.
+        os.killpg(demo.pid, number)
+        rest, _ = demo.communicate(timeout=STOP_TIMEOUT_S)
+    finally:
+        demo.kill()
+    assert "Traceback" not in rest, rest
+    assert demo.returncode == 1
+    assert not [name for name, process in started.items() if ProcessId(**process).alive()]
+    assert json.loads((tmp_path / "demo" / "state.json").read_text())["running"] == {}
