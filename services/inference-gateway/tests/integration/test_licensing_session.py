@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -104,6 +104,25 @@ async def test_a_silent_stream_is_left_for_another(
         await eventually(lambda: len(licensing.asks) == 2, 10)
         licensing.answering.set()
         await eventually(lambda: heard.granted_, 10)
+
+
+async def test_the_stream_before_a_restart_takes_no_ask(eventually: Eventually) -> None:
+    """gRPC leaves the request iterator of a broken stream waiting; what it took would be sent nowhere."""
+    heard = Heard()
+    async with AsyncExitStack() as before:
+        old = await before.enter_async_context(scripted_licensing())
+        old.allow(KEY.digest, Right(SLUG, "0x01"))
+        async with session(old.port, heard) as lent:
+            lent.ask(ask(1))
+            await eventually(lambda: heard.granted_, 10)
+            await before.aclose()
+            async with scripted_licensing(old.port) as new:
+                new.allow(KEY.digest, Right(SLUG, "0x01"))
+                await eventually(lambda: new.streams == 1, 10)
+                lent.ask(ask(2))
+                await eventually(lambda: len(heard.granted_) == 2, 10)
+                # One that was lost would have come only on another stream, after the silence of this one.
+                assert new.streams == 1
 
 
 async def test_an_ask_that_was_never_sent_is_dropped_with_those_who_waited(eventually: Eventually) -> None:

@@ -60,6 +60,8 @@ class ScriptedLicensing:
     port: int = 0
     # Streams that showed another token.
     turned_away: int = 0
+    # Streams that were let in.
+    streams: int = 0
     _broken: asyncio.Event = field(default_factory=asyncio.Event)
     _answers: dict[str, pb.SessionReply] = field(default_factory=dict)
 
@@ -81,6 +83,7 @@ class ScriptedLicensing:
         if ("authorization", f"Bearer {TOKEN}") not in (context.invocation_metadata() or ()):
             self.turned_away += 1
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "wrong worker token")
+        self.streams += 1
         broken = self._broken
         async for request in request_iterator:
             self.requests.append(request)
