@@ -18,7 +18,7 @@ from typing import Any
 
 from e2e.demo import books, calls, story
 from e2e.demo.steps import Notes
-from e2e.load import gateway, revocation
+from e2e.load import gateway, revocation, wrk
 from e2e.world import World
 from infra.local.stack import Stack
 
@@ -35,6 +35,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="also append the lines to this file")
     args = parser.parse_args()
     started = time.monotonic()
+    if args.only in "gateway":
+        wrk.find()
     lines = [line for script in ALONE if args.only in script for line in _alone(script)]
     if not args.only or args.only in "gateway revocation":
         lines += _on_the_stack(args.only)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run came to; latencies in microseconds."""
+    """What one run came to; latencies in microseconds, `cpu_s` the load tool's own user and system time."""
 
     requests: int
     duration_us: int
@@ -33,6 +34,7 @@ class Load:
     p99_us: int
     refused: int
     broken: int
+    cpu_s: float
 
     @property
     def rate(self) -> float:
@@ -40,13 +42,19 @@ class Load:
         return self.requests / self.duration_us * 1e6
 
 
-def run(target: Target, *, connections: int, seconds: int) -> Load:
-    """One run; raises SystemExit with one sentence where wrk is missing, AssertionError on any refused request."""
+def find() -> str:
+    """The load tool; raises SystemExit with one sentence where it is missing."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit(
             "bench: wrk, the load tool, is missing; install Debian's package `wrk`, then try again"
         )
+    return wrk
+
+
+def run(target: Target, *, connections: int, seconds: int) -> Load:
+    """One run; raises SystemExit where wrk is missing, AssertionError on any refused request."""
+    wrk = find()
     env = {
         **os.environ,
         "BENCH_BODY": str(target.body),
@@ -54,7 +62,14 @@ def run(target: Target, *, connections: int, seconds: int) -> Load:
         "BENCH_AUTHORIZATION": target.authorization,
     }
     command = [wrk, f"-t{THREADS}", f"-c{connections}", f"-d{seconds}s", "-s", str(SCRIPT), target.url]
+    before = _children_cpu_s()
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
-    load = Load(**json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{"))))
+    figures = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    load = Load(**figures, cpu_s=_children_cpu_s() - before)
     assert load.refused == 0, f"{load.refused} of {load.requests} requests to {target.url} were refused"
     return load
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
