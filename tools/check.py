@@ -45,6 +45,7 @@ def checks() -> list[Check]:
         *(Check(f"mypy:{path.name}", (PYTHON, "-m", "mypy", *sources(path))) for path in distributions()),
         Check("mypy:contracts", (PYTHON, "-m", "mypy", "contracts/script")),
         Check("mypy:rest", (PYTHON, "-m", "mypy", "infra", "tools", "e2e", "examples", "conftest.py")),
+        Check("mypy:agreement", (PYTHON, "-m", "mypy", "services/agreement/tests")),
         Check("proto", (PYTHON, "tools/proto.py", "--check")),
         Check("abi", (PYTHON, "tools/abi.py", "--check")),
     ]

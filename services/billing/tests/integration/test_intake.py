@@ -132,6 +132,20 @@ async def test_records_behind_a_fence_are_operator_loss_for_good(ready: Inbox, g
     assert [int(row.amount) for row in losses] == [21]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_records_beyond_their_leases_last_one_are_operator_loss_for_good(
+    ready: Inbox, gateway: Gateway, at_once: bool
+) -> None:
+    lease = gateway.lease()
+    calls = gateway.calls(1, 1, 1, lease=lease)
+    log = [calls[0], gateway.marker(lease, 2), calls[2]]
+    for messages in [log] if at_once else [[each] for each in log]:
+        await ready.send(*messages)
+    await cover(ready)
+    charges = await ready.rows("SELECT amount, disposition FROM charges ORDER BY sequence")
+    assert [(int(row.amount), row.disposition) for row in charges] == [(7, "billed"), (0, "fenced")]
+
+
 async def test_records_beyond_the_grant_are_loss_until_it_covers_them(ready: Inbox, gateway: Gateway) -> None:
     await ready.send(*gateway.calls(14, 1))  # 98 of 100, then 7 more
     assert await ready.balances(ACCRUED) == (98,)

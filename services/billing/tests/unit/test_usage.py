@@ -104,7 +104,7 @@ def test_billed_never_exceeds_granted_and_nothing_is_lost_or_doubled(
 ) -> None:
     before, charges = grant, []
     for sequence, units in enumerate(calls):
-        charge, grant = rate(record(sequence, units, before), grant, PLAN, fenced=sequence in fenced)
+        charge, grant = rate(record(sequence + 1, units, before), grant, PLAN, fenced=sequence in fenced)
         charges.append(charge)
     billed = [c for c in charges if c.disposition is Disposition.BILLED]
     assert grant.charged == sum(c.quantity for c in billed) <= before.granted

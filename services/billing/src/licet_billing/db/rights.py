@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import delete, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from licet_billing.db.bulk import insert_rows
+from licet_billing.db.bulk import AMOUNT, insert_rows
 from licet_billing.db.tables import TABLES, GrantRow, OperatorKeyRow, PlanRow
 from licet_billing.domain.receipts import OperatorKey
 from licet_billing.domain.usage import Grant, Plan, PlanKey, Source
@@ -179,6 +179,27 @@ async def fenced(session: AsyncSession, lease_ids: Collection[str]) -> set[str]:
         text("SELECT lease_id FROM fences WHERE lease_id = ANY(:ids)"), {"ids": list(lease_ids)}
     )
     return set(rows.scalars())
+
+
+async def save_ends(session: AsyncSession, ends: Mapping[str, int]) -> None:
+    """Stores the last sequence of these leases. One that is told again can only be an earlier one."""
+    await insert_rows(
+        session,
+        "lease_ends",
+        {"lease_id": "text", "last_sequence": AMOUNT},
+        list(ends.items()),
+        conflict="ON CONFLICT (lease_id) DO UPDATE SET last_sequence = excluded.last_sequence"
+        " WHERE excluded.last_sequence < lease_ends.last_sequence",
+    )
+
+
+async def ends(session: AsyncSession, lease_ids: Collection[str]) -> dict[str, int]:
+    """Last sequence of each of these leases that has told it."""
+    rows = await session.execute(
+        text("SELECT lease_id, last_sequence FROM lease_ends WHERE lease_id = ANY(:ids)"),
+        {"ids": list(lease_ids)},
+    )
+    return {row.lease_id: int(row.last_sequence) for row in rows}
 
 
 async def save_finality(session: AsyncSession, chain_id: int, number: int, hash_: str, time: int) -> bool:

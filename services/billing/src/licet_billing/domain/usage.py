@@ -29,7 +29,7 @@ class Disposition(StrEnum):
     """What became of a call's price."""
 
     BILLED = "billed"
-    # Behind the fence of its lease: operator loss, for good.
+    # Behind the end of its lease, which is its fence or its last record: operator loss, for good.
     FENCED = "fenced"
     # Beyond what its grant covers: operator loss, until the grant covers it.
     UNCOVERED = "uncovered"
@@ -157,9 +157,16 @@ def _expect(field: str, found: str, expected: str) -> None:
         raise RecordInconsistent(field, found, expected)
 
 
+def check_identity(record: UsageRecord) -> None:
+    """Raises RecordInconsistent unless the record is named after its lease and a sequence from 1."""
+    _expect("request_id", record.request_id, f"{record.lease_id}-{record.sequence}")
+    if record.sequence < 1:
+        raise RecordInconsistent("sequence", str(record.sequence), ">= 1")
+
+
 def check(record: UsageRecord, grant: Grant, plan: Plan) -> None:
     """Raises RecordInconsistent where a record contradicts the right or the terms that it names."""
-    _expect("request_id", record.request_id, f"{record.lease_id}-{record.sequence}")
+    check_identity(record)
     _expect("asset_id", record.asset_id, plan.asset_id)
     _expect("plan_id", record.plan_id, plan.key.plan_id)
     _expect("metering_rule", record.metering_rule, plan.metering_rule)
@@ -185,7 +192,7 @@ def rate(record: UsageRecord, grant: Grant, plan: Plan, *, fenced: bool) -> tupl
     """The charge of a call, and its grant with the charged quantity raised.
 
     One price for each unit, and a license's included units are free: the terms of a plan. A call behind its
-    lease's fence, or beyond what its grant covers, is operator loss and takes nothing of the grant.
+    lease's end, or beyond what its grant covers, is operator loss and takes nothing of the grant.
     Raises RecordInconsistent as `check` does.
     """
     check(record, grant, plan)

@@ -18,7 +18,17 @@ from licet_billing.domain.errors import GrantUnknown, PlanUnknown, RecordConflic
 from licet_billing.domain.ledger import Book, Transaction, accounts_touched, reversal
 from licet_billing.domain.money import charge_transaction
 from licet_billing.domain.receipts import KeyIntervals, SignedSegment
-from licet_billing.domain.usage import Charge, Disposition, Grant, Plan, PlanKey, UsageRecord, cover, rate
+from licet_billing.domain.usage import (
+    Charge,
+    Disposition,
+    Grant,
+    Plan,
+    PlanKey,
+    UsageRecord,
+    check_identity,
+    cover,
+    rate,
+)
 from licet_billing.usecases import receipts
 
 _SALT_BYTES = 32
@@ -55,13 +65,27 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the calls of a batch build on. `charged` maps requests that are charged already to their receipts."""
+    """What the calls of a batch build on.
+
+    `ends` maps leases to their last sequence, `charged` requests that are charged already to their receipts.
+    """
 
     grants: dict[str, Grant]
     plans: dict[PlanKey, Plan]
     keys: Mapping[tuple[int, str], KeyIntervals]
     fenced: set[str]
+    ends: dict[str, int]
     charged: dict[str, bytes]
+
+    def is_behind_end(self, record: UsageRecord) -> bool:
+        """Whether it came behind its lease's fence, or has a sequence beyond the last one that its lease told."""
+        last = self.ends.get(record.lease_id)
+        return record.lease_id in self.fenced or (last is not None and record.sequence > last)
+
+    def end_lease(self, record: UsageRecord) -> None:
+        """Keeps the last sequence that a lease told, unless it came behind its end itself."""
+        if record.last and not self.is_behind_end(record):
+            self.ends[record.lease_id] = record.sequence
 
 
 async def record_usage(
@@ -79,8 +103,11 @@ async def record_usage(
         if isinstance(entry, Fence):
             known.fenced.add(entry.lease_id)
             await _save_fence(session, entry)
-        elif (charged := _charge(entry, known, serving)) is not None:
+            continue
+        if (charged := _charge(entry, known, serving)) is not None:
             made.append(charged)
+        known.end_lease(entry.record)
+    await rights.save_ends(session, known.ends)
     await charge_rows.insert_charges(session, made)
     await rights.save_charged(session, list(known.grants.values()))
     await _post(session, [made.charge for made in made])
@@ -113,6 +140,7 @@ async def _known(session: AsyncSession, log: Sequence[Call | Fence]) -> _Known:
             session, {(key.chain_id, plan.server) for key, plan in plans.items()}
         ),
         fenced=await rights.fenced(session, leases),
+        ends=await rights.ends(session, leases),
         charged=await charge_rows.receipt_hashes(session, [record.request_id for record in calls]),
     )
 
@@ -121,6 +149,7 @@ def _charge(call: Call, known: _Known, serving: Serving) -> ReceiptedCharge | No
     """The charge of a call, with its grant's charged quantity raised in `known`; None where there is none to make."""
     record = call.record
     if call.segment is None:
+        check_identity(record)
         return None
     plan, grant = _parents(record, known)
     escrow = serving.escrows.get(plan.key.chain_id)
@@ -140,7 +169,7 @@ def _charge(call: Call, known: _Known, serving: Serving) -> ReceiptedCharge | No
             raise RecordConflict(record.request_id)
         return None
     known.charged[record.request_id] = digest
-    charge, known.grants[grant.grant_id] = rate(record, grant, plan, fenced=record.lease_id in known.fenced)
+    charge, known.grants[grant.grant_id] = rate(record, grant, plan, fenced=known.is_behind_end(record))
     return ReceiptedCharge(charge, record, digest, secrets.token_bytes(_SALT_BYTES), call.message)
 
 
