@@ -263,6 +263,20 @@ async def test_forged_or_malformed_record_quarantines_its_lease_and_is_not_charg
     assert await ready.balances(ACCRUED) == (7,)
 
 
+async def test_lease_held_back_in_its_middle_is_billed_up_to_there_and_no_further(
+    ready: Inbox, gateway: Gateway
+) -> None:
+    before, forged, behind = gateway.calls(1, 2, 3)
+    forged.units = 9
+    await ready.send(before, forged, behind)
+    charges = await ready.rows("SELECT request_id, amount FROM charges")
+    assert [(row.request_id, int(row.amount)) for row in charges] == [(before.request_id, 7)]
+    assert await ready.balances(CUSTOMER, RECEIVABLE, ACCRUED) == (0, 7, 7)
+    grants = await ready.rows("SELECT charged FROM grants WHERE source = 'deposit'")
+    assert [int(row.charged) for row in grants] == [7]
+    assert len(await ready.rows("SELECT 1 FROM parked")) == 2
+
+
 @pytest.mark.parametrize(
     ("signer", "valid"),
     [(Gateway(operator="0x" + "99" * 20), (0, 2**40)), (Gateway(), (0, 5))],
