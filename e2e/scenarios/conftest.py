@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,8 @@ from e2e.traffic import Traffic
 from e2e.world import World
 from infra.local.stack import Stack
 
-PROFILE = "e2e"
+# Another name lets a second installation run beside this one.
+PROFILE = os.environ.get("LICET_E2E_PROFILE", "e2e")
 FUNDS = 1_000_000_000
 # The story's actors end at 7; each scenario takes wallets of its own from here on.
 FIRST_WALLET = 20
