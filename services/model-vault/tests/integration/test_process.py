@@ -127,17 +127,21 @@ def marker() -> bytes:
 
 @pytest.fixture
 def files(tumour_files: dict[str, bytes], marker: bytes) -> dict[str, bytes]:
-    """The example with the marker inside of its graph and its schema."""
+    """The example with the marker inside of its graph, and in another form inside of its schema."""
     graph = onnx.load_from_string(tumour_files["model.onnx"])
     graph.metadata_props.add(key="marker", value=marker.decode())
     schema = json.loads(tumour_files["features.json"])
-    schema["features"][0]["unit"] = marker.decode()
+    schema["features"][0]["unit"] = _in_schema(marker).decode()
     changed = {"model.onnx": graph.SerializeToString(), "features.json": json.dumps(schema).encode()}
     manifest = json.loads(tumour_files["manifest.json"])
     for artifact in manifest["artifacts"]:
         if body := changed.get(artifact["name"]):
             artifact.update(sha256=digest_bytes(body), size_bytes=len(body))
     return {**tumour_files, **changed, "manifest.json": manifests.canonical(manifest)}
+
+
+def _in_schema(marker: bytes) -> bytes:
+    return marker[::-1]
 
 
 async def test_from_upload_and_chain_to_triton_without_plaintext_on_a_disk(
@@ -167,8 +171,11 @@ async def test_from_upload_and_chain_to_triton_without_plaintext_on_a_disk(
     vault.kill()
     # It is where it must be, so the search below can find it.
     assert on_disk(marker, [triton_repository], since)
-    disks = [folder, triton_log.parent, repository / ".local/triton", Path(tempfile.gettempdir())]
-    assert on_disk(marker, disks, since) == []
+    assert on_disk(_in_schema(marker), [triton_repository], since)
+    disks = [folder, triton_log.parent, repository / ".local/triton"]
+    assert on_disk(marker, [*disks, Path(tempfile.gettempdir())], since) == []
+    # The schema is told in events, so that brokers may hold it wherever they keep their data.
+    assert on_disk(_in_schema(marker), disks, since) == []
 
 
 async def test_a_killed_vault_acts_on_what_it_missed_and_tells_what_it_has(
