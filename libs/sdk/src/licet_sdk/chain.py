@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from eth_account import Account
 from licet_schemas.abi import load_abi
 from web3 import HTTPProvider, Web3
 from web3.contract import Contract
@@ -23,6 +22,7 @@ from web3.types import TxParams
 from licet_sdk import reverts
 from licet_sdk.config import Config
 from licet_sdk.errors import ChainError, ConfigError, Unreachable
+from licet_sdk.wallet import account_of
 
 RECEIPT_TIMEOUT_S = 60.0
 RECEIPT_POLL_S = 0.1
@@ -81,7 +81,7 @@ class Chain:
     @property
     def wallet(self) -> str:
         """Checksummed address of the configured private key."""
-        return str(Account.from_key(self._config.require("private_key")).address)
+        return str(account_of(self._config).address)
 
     def contract(self, name: str) -> Contract:
         """A deployed contract by its name in the chains file."""
@@ -99,7 +99,7 @@ class Chain:
     def send(self, contract: str, function: str, *args: Any) -> Sent:
         """Signs, sends and waits for one transaction; raises ChainError with the contract's own reason."""
         target = self.contract(contract)
-        account = Account.from_key(self._config.require("private_key"))
+        account = account_of(self._config)
         try:
             fields: TxParams = {
                 "from": account.address,
@@ -158,8 +158,10 @@ class Chain:
             )
         return "0x" + asset_id.hex()
 
-    def publish_version(self, asset_id: str, digest: str, uri: str) -> Sent:
-        """Publishes a version, unless that was done before, and makes it the active one."""
+    def publish_version(self, asset_id: str, digest: str, uri: str) -> Sent | None:
+        """Publishes a version and makes it the active one; does what is left of it, None when nothing is."""
+        if bytes(self.call("AssetRegistry", "activeVersion", _b32(asset_id))) == _b32(digest):
+            return None
         try:
             self.send("AssetRegistry", "publishVersion", _b32(asset_id), _b32(digest), uri)
         except ChainError as error:
@@ -181,7 +183,7 @@ class Chain:
             offer.transferable,
             offer.optimistic_units,
             offer.optimistic_amount,
-            Web3.to_checksum_address(offer.server),
+            _address(offer.server),
             _b32(offer.terms_digest),
         )
         sent = self.send("PlanBook", "createPlan", terms)
@@ -191,17 +193,17 @@ class Chain:
 
     def buy(self, plan_id: int, recipient: str = "") -> tuple[int, Sent]:
         """Pays the plan's price and receives a license; returns its token id."""
+        to = _address(recipient or self.wallet)
         price = int(self.call("PlanBook", "termsOf", plan_id)[2])
         self._approve("LicenseSale", price)
-        to = Web3.to_checksum_address(recipient or self.wallet)
         sent = self.send("LicenseSale", "purchase", plan_id, to, price)
         return int(sent.events["LicensePurchased"]["tokenId"]), sent
 
     def deposit(self, operator: str, amount: int) -> tuple[str, Sent]:
         """Locks `amount` in the escrow for use at one operator; returns the deposit id."""
+        payee, token = _address(operator), _address(self.addresses["TestUSD"])
         self._approve("UsageEscrow", amount)
-        token = Web3.to_checksum_address(self.addresses["TestUSD"])
-        sent = self.send("UsageEscrow", "deposit", Web3.to_checksum_address(operator), token, amount)
+        sent = self.send("UsageEscrow", "deposit", payee, token, amount)
         return "0x" + sent.events["Deposited"]["depositId"].hex(), sent
 
     def request_exit(self, deposit_id: str, amount: int) -> tuple[int, Sent]:
@@ -211,7 +213,7 @@ class Chain:
 
     def transfer_license(self, token_id: int, to: str) -> Sent:
         """Gives a license away; the former holder's calls are refused from the next block on."""
-        return self.send("License", "transferFrom", self.wallet, Web3.to_checksum_address(to), token_id)
+        return self.send("License", "transferFrom", self.wallet, _address(to), token_id)
 
     # --- owner
 
@@ -226,7 +228,7 @@ class Chain:
 
     def balance(self, account: str = "") -> int:
         """TestUSD of an account, smallest unit."""
-        return int(self.call("TestUSD", "balanceOf", Web3.to_checksum_address(account or self.wallet)))
+        return int(self.call("TestUSD", "balanceOf", _address(account or self.wallet)))
 
     def _approve(self, spender: str, amount: int) -> None:
         address = Web3.to_checksum_address(self.addresses[spender])
@@ -245,8 +247,19 @@ def _entry(path: str, chain_id: int | None) -> dict[str, Any]:
     raise ConfigError("config_invalid", f"no chain {chain_id} in {path}", "name one that the file lists")
 
 
+def _address(value: str) -> str:
+    """An address that someone typed, checksummed."""
+    try:
+        return str(Web3.to_checksum_address(value))
+    except (TypeError, ValueError) as error:
+        raise ConfigError("invalid_value", f"{value!r} is no address", "pass 0x and 40 hex digits") from error
+
+
 def _b32(value: str) -> bytes:
-    raw = bytes.fromhex(value.removeprefix("0x"))
+    try:
+        raw = bytes.fromhex(value.removeprefix("0x"))
+    except ValueError:
+        raw = b""
     if len(raw) != 32:
         raise ConfigError("invalid_value", f"{value!r} is not 32 bytes of hex", "pass 0x and 64 hex digits")
     return raw

@@ -103,6 +103,11 @@ def _from_endpoints(path: Path, *, named: bool) -> Config:
         return Config()
     except (OSError, ValueError) as error:
         raise ConfigError("config_invalid", f"{path}: {error}", "run `make up` again") from error
-    gateways = tuple(g["http"] for g in data.get("gateways", []))
-    urls = {name: data.get(name, {}).get("http", "") for name in _URLS[1:]}
-    return Config(gateway=gateways, chains_file=data.get("chains_file", ""), **urls)
+    try:
+        gateways = tuple(g["http"] for g in data.get("gateways", []))
+        urls = {name: data.get(name, {}).get("http", "") for name in _URLS[1:]}
+        return Config(gateway=gateways, chains_file=data.get("chains_file", ""), **urls)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(
+            "config_invalid", f"{path} is no endpoints file", "run `make up` again, or name another"
+        ) from error

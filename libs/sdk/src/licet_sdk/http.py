@@ -14,6 +14,12 @@ TIMEOUT_S = 30.0
 ATTEMPTS = 4
 
 
+# Advice where a service gives none of its own.
+_REMEDIES = {
+    "not_found": "check the id and whose credentials you use: what belongs to others is not found either",
+}
+
+
 class Service:
     """JSON over HTTP to one base URL. GETs are repeated when the service cannot be reached; writes never are."""
 
@@ -97,4 +103,4 @@ def refusal(status: int, content: bytes, service: str) -> Refused | Unreachable:
     message = str(
         body.get("detail") or body.get("error") or body.get("title") or f"{service} answered {status}"
     )
-    return Refused(code, message, str(body.get("remedy") or ""), status=status)
+    return Refused(code, message, str(body.get("remedy") or _REMEDIES.get(code, "")), status=status)

@@ -38,7 +38,7 @@ class Inference:
 
     def __init__(self, config: Config, replica: int = 0) -> None:
         config.require("gateway")
-        if replica >= len(config.gateway):
+        if not 0 <= replica < len(config.gateway):
             raise ConfigError(
                 "config_invalid", f"there are {len(config.gateway)} gateway replicas", "choose another"
             )

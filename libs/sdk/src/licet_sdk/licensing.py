@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from eth_account import Account
-
 from licet_sdk import siwe
 from licet_sdk.config import Config
 from licet_sdk.http import Service
+from licet_sdk.wallet import account_of
 
 
 class Licensing:
@@ -26,18 +25,18 @@ class Licensing:
 
     def login(self, chain_id: int) -> dict[str, Any]:
         """Signs in with the configured private key; the session is used by the calls that follow."""
-        key = self._config.require("private_key")
+        account = account_of(self._config)
         url = urlsplit(self._service.url)
         nonce = self._service.post("/v1/auth/nonce")["nonce"]
         text = siwe.message(
             domain=url.netloc,
-            address=Account.from_key(key).address,
+            address=account.address,
             uri=self._service.url,
             chain_id=chain_id,
             nonce=nonce,
         )
         answer: dict[str, Any] = self._service.post(
-            "/v1/auth/siwe", {"message": text, "signature": siwe.sign(text, key)}
+            "/v1/auth/siwe", {"message": text, "signature": siwe.sign(text, self._config.private_key)}
         )
         self._session = answer["session"]
         return answer

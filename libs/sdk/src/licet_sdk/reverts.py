@@ -25,6 +25,7 @@ _REMEDIES = {
     "AssetRegistry_NamespaceTaken": "choose a namespace (the part before the slash) of your own",
     "AssetRegistry_InvalidSlug": "use owner/model, each part 1 to 39 of a-z, 0-9 and -",
     "PlanBook_UnknownPlan": "list plans with the indexer's /v1/plans",
+    "PlanBook_NothingSold": "include units in the price, or set a unit price",
     "PlanBook_Closed": "choose a plan that is open",
     "LicenseSale_PriceAboveMax": "read the plan's price again",
     "ERC20InsufficientBalance": "fund the wallet with the plan's currency",
@@ -51,8 +52,8 @@ def explain(data: str) -> tuple[str, str]:
 
 
 def remedy(name: str) -> str:
-    """What to do about an error, empty when there is no standing advice."""
-    return _REMEDIES.get(name, "")
+    """What to do about an error."""
+    return _REMEDIES.get(name, "mend what the error names, then try again")
 
 
 def _shown(value: object) -> str:

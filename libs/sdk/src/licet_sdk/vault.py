@@ -37,7 +37,12 @@ class Vault:
                 "manifest_invalid", f"{path}: {error}", "mend the manifest, then try again"
             ) from error
         for artifact in manifest.artifacts:
-            content = (folder / artifact.name).read_bytes()
+            try:
+                content = (folder / artifact.name).read_bytes()
+            except OSError as error:
+                raise ConfigError(
+                    "artifact_missing", str(error), "put the files that the manifest names beside it"
+                ) from error
             digest = "0x" + sha256(content).hexdigest()
             if digest != artifact.sha256:
                 raise ConfigError(

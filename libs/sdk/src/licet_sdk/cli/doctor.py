@@ -66,7 +66,12 @@ def _contracts(config: Config) -> str:
 
 def _mirror(config: Config) -> str:
     with Service("indexer", config.require("indexer")) as indexer:
-        state = indexer.get("/v1/chains")["data"][0]
+        states = indexer.get("/v1/chains")["data"]
+    if not states:
+        raise LicetError(
+            "mirror_empty", "the indexer follows no chain yet", "read its log: make logs ARGS=indexer"
+        )
+    state = states[0]
     return f"head {state['head']['block_number']}, final {state['final']['block_number']}"
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 
 from licet_sdk.errors import ConfigError
 
 DECIMALS = 6
+# As many digits as a 256-bit amount can have.
+_EXACT = Context(prec=78, Emax=77, traps=[Inexact, InvalidOperation, Overflow])
 
 
 def parse_amount(text: str) -> int:
     """`"9.90"` → smallest units of a currency with 6 decimals; raises ConfigError rather than rounding."""
     try:
-        amount = Decimal(text).scaleb(DECIMALS)
-    except InvalidOperation as error:
+        # Exact: more digits than this are no amount, and scaleb raises where it would round.
+        amount = Decimal(text).scaleb(DECIMALS, _EXACT)
+    except (Inexact, InvalidOperation, Overflow) as error:
         raise ConfigError(
             "invalid_amount", f"{text!r} is not an amount", "write it like 25 or 9.90"
         ) from error

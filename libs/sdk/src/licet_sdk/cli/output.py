@@ -13,6 +13,8 @@ from rich.table import Table
 
 from licet_sdk.errors import LicetError
 
+PIPE_WIDTH = 1000
+
 
 class Output:
     """Chosen once from --json; NO_COLOR and pipes are respected by rich."""
@@ -20,6 +22,9 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self._out = Console(soft_wrap=True)
+        if not self._out.is_terminal:
+            # What reads a pipe has no width; an identifier that is cut off is of no use.
+            self._out.width = PIPE_WIDTH
         self._err = Console(stderr=True, soft_wrap=True)
 
     def show(self, values: Mapping[str, Any], title: str = "") -> None:
@@ -39,7 +44,7 @@ class Output:
             return
         table = Table(title=title or None, title_justify="left", box=None)
         for column in columns:
-            table.add_column(column.replace("_", " "))
+            table.add_column(column.replace("_", " "), overflow="fold")
         for row in rows:
             table.add_row(*(_plain(row.get(column, "")) for column in columns))
         self._out.print(table)

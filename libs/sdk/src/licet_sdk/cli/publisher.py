@@ -34,7 +34,8 @@ def publish(
     with output.step("publishing the version"):
         sent = client.chain.publish_version(asset_id, digest, f"{client.config.vault}/v1/manifests/{digest}")
     output.show(
-        {"slug": slug, "asset_id": asset_id, "version_digest": digest, "tx_hash": sent.tx_hash}, "published"
+        {"slug": slug, "asset_id": asset_id, "version_digest": digest, "tx_hash": sent and sent.tx_hash},
+        "published" if sent else "published before",
     )
 
 
@@ -45,14 +46,19 @@ def create(  # noqa: PLR0913 - one option a term
     server: Annotated[str, typer.Option(help="Address of the operator that serves the plan.")],
     terms: Annotated[Path, typer.Option(help="The license text; its sha256 goes on chain.")],
     price: Annotated[str, typer.Option(help="Price of one period, for example 25 or 9.90.")] = "0",
-    period_s: Annotated[int, typer.Option("--period", help="Length of a period in seconds.")] = 30 * 86400,
-    included_units: Annotated[int, typer.Option("--included", help="Units that the price includes.")] = 0,
+    period_s: Annotated[int, typer.Option("--period", help="Length of a period in seconds.", min=1)] = 30
+    * 86400,
+    included_units: Annotated[
+        int, typer.Option("--included", help="Units that the price includes.", min=0)
+    ] = 0,
     unit_price: Annotated[str, typer.Option(help="Price of each further unit, drawn from a deposit.")] = "0",
     metering_rule: Annotated[
         str, typer.Option("--metering", help="request, or rows:<input name>.")
     ] = "request",
     transferable: Annotated[bool, typer.Option(help="Whether a license may change hands.")] = True,
-    optimistic_units: Annotated[int, typer.Option(help="Units usable before the purchase is final.")] = 0,
+    optimistic_units: Annotated[
+        int, typer.Option(help="Units usable before the purchase is final.", min=0)
+    ] = 0,
 ) -> None:
     """Puts immutable sale terms on chain."""
     output: Output = context.obj

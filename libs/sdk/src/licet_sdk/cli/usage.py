@@ -23,7 +23,7 @@ def infer(
     context: typer.Context,
     slug: Annotated[str, typer.Argument(help="owner/model")],
     inputs: Annotated[Path, typer.Argument(help='JSON file: {"<input>": [[…], …]}; numbers become FP32.')],
-    replica: Annotated[int, typer.Option(help="Gateway replica to call.")] = 0,
+    replica: Annotated[int, typer.Option(help="Gateway replica to call.", min=0)] = 0,
 ) -> None:
     """Calls a model."""
     output: Output = context.obj

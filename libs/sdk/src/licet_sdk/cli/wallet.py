@@ -15,7 +15,7 @@ key = typer.Typer(no_args_is_help=True)
 
 def buy(
     context: typer.Context,
-    plan_id: Annotated[int, typer.Argument(help="Plan to buy a license from.")],
+    plan_id: Annotated[int, typer.Argument(help="Plan to buy a license from.", min=1)],
     recipient: Annotated[str, typer.Option(help="Who receives the license; default: the payer.")] = "",
 ) -> None:
     """Pays a plan's price and receives a license for one period."""
