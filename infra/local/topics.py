@@ -1,4 +1,4 @@
-"""The Kafka topics of DESIGN's event table, as data: what exists, its key, and how long it is kept.
+"""The Kafka topics of docs/architecture/interfaces.md, as data: what exists, its key, and how long it is kept.
 
 Names here carry no prefix; `KAFKA_TOPIC_PREFIX` is put before each where it is set.
 """

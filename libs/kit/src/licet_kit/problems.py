@@ -17,10 +17,23 @@ log = get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 # A client that is told nothing else comes back after this.
 RETRY_AFTER_S = 1
+# What to do about an error whose raiser gives no better advice, by status.
+_REMEDIES: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "send Authorization: Bearer with an API key or a session",
+    HTTPStatus.FORBIDDEN: "use the credentials of an account that may do this",
+    HTTPStatus.NOT_FOUND: "check the path and the id; what belongs to others is not found either",
+    HTTPStatus.METHOD_NOT_ALLOWED: "see /openapi.json for the methods of this path",
+    HTTPStatus.CONFLICT: "read the present state, then decide anew",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "send less at once",
+    HTTPStatus.TOO_MANY_REQUESTS: "wait, then try again",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "tell the operator when it happened; the log has the cause",
+    HTTPStatus.SERVICE_UNAVAILABLE: "wait, then try again",
+}
+_REMEDY = "mend the request as the detail says, then send it again"
 
 
 class Problem(Exception):
-    """An HTTP error that a route raises itself; `extra` adds members such as `remedy`."""
+    """An HTTP error that a route raises itself; `extra` adds members, such as a `remedy` of its own."""
 
     def __init__(
         self, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any
@@ -87,6 +100,7 @@ def answer(problem: Problem) -> JSONResponse:
         "status": problem.status,
         "code": problem.code,
         "detail": problem.detail,
+        "remedy": _REMEDIES.get(problem.status, _REMEDY),
         **problem.extra,
     }
     return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)

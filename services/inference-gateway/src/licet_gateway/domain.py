@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-# A lease never lives longer than this, whatever a reply says: revocation bounds are stated in terms of it (DESIGN §6).
+# A lease never lives longer than this, whatever a reply says: revocation bounds are stated in terms of it.
 LEASE_TTL_MAX_MS: Final = 30_000
 
 SLUG_PART: Final = r"[a-z0-9-]{1,39}"
