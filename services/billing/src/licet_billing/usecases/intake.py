@@ -98,6 +98,7 @@ async def record_usage(
     charged; then nothing of the whole piece is stored.
     """
     known = await _known(session, log)
+    kept_ends = dict(known.ends)
     made = []
     for entry in log:
         if isinstance(entry, Fence):
@@ -107,7 +108,7 @@ async def record_usage(
         if (charged := _charge(entry, known, serving)) is not None:
             made.append(charged)
         known.end_lease(entry.record)
-    await rights.save_ends(session, known.ends)
+    await rights.save_ends(session, {i: end for i, end in known.ends.items() if kept_ends.get(i) != end})
     await charge_rows.insert_charges(session, made)
     await rights.save_charged(session, list(known.grants.values()))
     await _post(session, [made.charge for made in made])
