@@ -21,28 +21,12 @@ from licet_gateway.dataplane import log as log_module
 from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.log import Log, segment_numbers, segment_path
 from licet_gateway.dataplane.pool import Pool
-from licet_gateway.domain import CallRecord, Credential, LeaseTerms, Limits, Outcome
+from licet_gateway.domain import CallRecord, Credential, Limits, Outcome
 from licet_gateway.shipping.folders import FolderInUse, WorkerFolder, hold, is_abandoned, worker_folders
 from licet_gateway.shipping.reader import Finished, LogReader
+from licet_gateway.testing import lease_desk
 
-TERMS = LeaseTerms(
-    lease_id="a" * 32,
-    grant_id="31337:0xlicense:1:0",
-    generation=3,
-    account_id="account",
-    account_lease=1,
-    plan_id="1",
-    asset_id="0x01",
-    version_digest="0x02",
-    units=10,
-    ttl_ms=10_000,
-    price_book_version="31337:0xplanbook:1",
-    metering_rule="request",
-    decision_id="decision",
-    slug="acme/risk",
-    limits=Limits(1, 2, 3),
-    requires=(("31337:0xescrow:2:0", 4),),
-)
+TERMS = replace(lease_desk.TERMS, limits=Limits(1, 2, 3), requires=(("31337:0xescrow:2:0", 4),))
 
 
 def lease(number: int) -> Lease:
