@@ -110,7 +110,7 @@ class Stack:
             state.save(self.profile)
 
     def status(self) -> list[PartStatus]:
-        """Every part that was started, in start order."""
+        """Every part that was started, the servers first: always in one order, however their starts overlapped."""
         state, ports = State.load(self.profile), self._kept_ports()
         return [
             PartStatus(
@@ -121,7 +121,8 @@ class Stack:
                 rss_mib=process.rss_mib(),
                 log=self.profile.log(name),
             )
-            for name, process in state.running.items()
+            for name in (*SERVERS, *SERVICES)
+            if (process := state.running.get(name))
         ]
 
     def watch(self, stopped: threading.Event) -> None:

@@ -65,6 +65,13 @@ def test_a_later_start_adds_what_is_missing(stack: Stack) -> None:
     assert pids(stack)["redis"] == redis
 
 
+def test_the_parts_are_listed_in_one_order_whichever_was_spawned_first(stack: Stack) -> None:
+    stack.start(["chain"])
+    stack.start(["redis"])
+
+    assert list(pids(stack)) == ["redis", "chain"]
+
+
 def test_a_taken_port_moves_the_part_and_the_endpoints_say_so(stack: Stack) -> None:
     wanted = stack.profile.default_ports["redis"]["redis"]
     with socket.socket() as other:
