@@ -248,11 +248,15 @@ def _entry(path: str, chain_id: int | None) -> dict[str, Any]:
 
 
 def _address(value: str) -> str:
-    """An address that someone typed, checksummed."""
+    """An address that someone typed, checksummed. One in mixed case has a checksum already, which must hold."""
     try:
-        return str(Web3.to_checksum_address(value))
+        address = str(Web3.to_checksum_address(value))
     except (TypeError, ValueError) as error:
         raise ConfigError("invalid_value", f"{value!r} is no address", "pass 0x and 40 hex digits") from error
+    digits = value[2:] if value[:2] in {"0x", "0X"} else value
+    if digits not in {address[2:], digits.lower(), digits.upper()}:
+        raise ConfigError("invalid_value", f"the checksum of {value!r} is wrong", "look for a typing error")
+    return address
 
 
 def _b32(value: str) -> bytes:

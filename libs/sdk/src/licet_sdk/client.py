@@ -1,16 +1,23 @@
-"""One installation as seen by one caller."""
+"""One installation as seen by one caller.
+
+Each part's module is loaded when it is first used: web3 and tritonclient cost a second, and few callers need both.
+"""
+
+# ruff: noqa: PLC0415 - see above
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from licet_sdk.chain import Chain
 from licet_sdk.config import Config
-from licet_sdk.inference import Answer, Inference, Tensors
-from licet_sdk.licensing import Licensing
-from licet_sdk.usage import Usage
-from licet_sdk.vault import Vault
+
+if TYPE_CHECKING:
+    from licet_sdk.chain import Chain
+    from licet_sdk.inference import Answer, Inference, Tensors
+    from licet_sdk.licensing import Licensing
+    from licet_sdk.usage import Usage
+    from licet_sdk.vault import Vault
 
 
 class Client:
@@ -27,25 +34,35 @@ class Client:
     @cached_property
     def chain(self) -> Chain:
         """The caller's wallet on the installation's first chain."""
+        from licet_sdk.chain import Chain
+
         return Chain(self.config)
 
     @cached_property
     def licensing(self) -> Licensing:
         """Login, keys and rights."""
+        from licet_sdk.licensing import Licensing
+
         return Licensing(self.config)
 
     @cached_property
     def vault(self) -> Vault:
         """Uploads, as the signed-in publisher."""
+        from licet_sdk.vault import Vault
+
         return Vault(self.config, self._session())
 
     @cached_property
     def usage(self) -> Usage:
         """Charges, receipts and, with the operator's token, the books."""
+        from licet_sdk.usage import Usage
+
         return Usage(self.config, "" if self.config.api_key else self._session())
 
     def infer(self, slug: str, inputs: Tensors, *, replica: int = 0, binary: bool = True) -> Answer:
         """Calls `owner/model` through one gateway replica."""
+        from licet_sdk.inference import Inference
+
         if replica not in self._replicas:
             self._replicas[replica] = Inference(self.config, replica)
         return self._replicas[replica](slug, inputs, binary=binary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,13 @@ from licet_sdk.errors import ConfigError
 
 ENDPOINTS_FILE = Path(".local/endpoints.json")
 _URLS = ("gateway", "licensing", "indexer", "billing", "vault")
+# Who has each credential; the local stack's own are in the files that its endpoints file names.
+_CREDENTIALS = {
+    "private_key": "the wallet's, 32 bytes of hex",
+    "api_key": "`licet key create` makes one",
+    "session": "the answer to a login",
+    "operator_token": f"the local stack's is the file at operator_token_file in {ENDPOINTS_FILE}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,8 @@ class Config:
     api_key: str = ""
     session: str = ""
     operator_token: str = ""
+    # Admin URL of each service by name, where the endpoints file tells it: a local stack's does.
+    admin: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Config(gateway={self.gateway}, licensing={self.licensing!r}, indexer={self.indexer!r})"
@@ -55,10 +64,11 @@ class Config:
             )
         for name in _URLS[1:]:
             if url := env.get(f"LICET_{name.upper()}_URL"):
-                config = replace(config, **_field(name, url.rstrip("/")))
+                admin = {service: at for service, at in config.admin.items() if service != name}
+                config = replace(config, admin=admin, **_field(name, url.rstrip("/")))
         if path := env.get("LICET_CHAINS_FILE"):
             config = replace(config, chains_file=path)
-        for name in ("private_key", "api_key", "session", "operator_token"):
+        for name in _CREDENTIALS:
             if value := _secret(env, f"LICET_{name.upper()}"):
                 config = replace(config, **_field(name, value))
         return config
@@ -71,7 +81,9 @@ class Config:
             raise ConfigError(
                 "config_missing",
                 f"{name.replace('_', ' ')} is not configured",
-                f"set {variable}, or run `make up` so that the local stack writes {ENDPOINTS_FILE}",
+                f"set {variable} or {variable}_FILE: {_CREDENTIALS[name]}"
+                if name in _CREDENTIALS
+                else f"set {variable}, or run `make up` so that the local stack writes {ENDPOINTS_FILE}",
             )
         return str(value)
 
@@ -106,7 +118,8 @@ def _from_endpoints(path: Path, *, named: bool) -> Config:
     try:
         gateways = tuple(g["http"] for g in data.get("gateways", []))
         urls = {name: data.get(name, {}).get("http", "") for name in _URLS[1:]}
-        return Config(gateway=gateways, chains_file=data.get("chains_file", ""), **urls)
+        admin = {name: data[name]["admin"] for name in _URLS[1:] if data.get(name, {}).get("admin")}
+        return Config(gateway=gateways, chains_file=data.get("chains_file", ""), admin=admin, **urls)
     except (AttributeError, KeyError, TypeError) as error:
         raise ConfigError(
             "config_invalid", f"{path} is no endpoints file", "run `make up` again, or name another"

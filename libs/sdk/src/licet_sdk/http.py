@@ -16,6 +16,7 @@ ATTEMPTS = 4
 
 # Advice where a service gives none of its own.
 _REMEDIES = {
+    "http_400": "mend the request as the message says; nothing was charged",
     "not_found": "check the id and whose credentials you use: what belongs to others is not found either",
 }
 

@@ -10,7 +10,7 @@ import pytest
 from eth_account import Account
 from licet_sdk.chain import Chain, PlanOffer
 from licet_sdk.config import Config
-from licet_sdk.errors import ChainError, Unreachable
+from licet_sdk.errors import ChainError, ConfigError, Unreachable
 
 MNEMONIC = "test test test test test test test test test test test junk"
 OPERATOR, PUBLISHER, BUYER, OTHER = range(1, 5)
@@ -105,3 +105,19 @@ def test_a_chain_that_is_away_is_unreachable(tmp_path: Path) -> None:
     path.write_text(json.dumps({"chains": [entry]}))
     with pytest.raises(Unreachable):
         Chain(Config(chains_file=str(path), private_key="0x" + "11" * 32)).balance()
+
+
+async def test_an_address_with_a_typing_error_is_refused_before_anything_is_paid(wallet: Any) -> None:
+    publisher, buyer = wallet(PUBLISHER), wallet(BUYER)
+    asset_id, _ = publisher.register_asset("clinic/risk")
+    plan_id, _ = publisher.create_plan(asset_id, offer(wallet))
+    buyer.send("TestUSD", "mint", buyer.wallet, 20_000_000)
+    good = wallet(OTHER).wallet
+    last = "0" if good[-1] != "0" else "1"
+    for wrong in (good[:-1] + last, good.swapcase().replace("0X", "0x"), good[:-1], "clinic"):
+        with pytest.raises(ConfigError):
+            buyer.buy(plan_id, wrong)
+    assert buyer.balance() == 20_000_000
+    for spelled in (good, good.lower(), "0x" + good[2:].upper()):
+        token_id, _ = buyer.buy(plan_id, spelled)
+        assert buyer.call("License", "ownerOf", token_id) == good

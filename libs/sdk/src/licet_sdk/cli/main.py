@@ -10,10 +10,11 @@ import sys
 from typing import Annotated
 
 import typer
+from typer._click.exceptions import ClickException  # typer's own copy of click has no public name
 
 from licet_sdk.cli import books, doctor, publisher, usage, wallet
 from licet_sdk.cli.output import Output
-from licet_sdk.errors import LicetError
+from licet_sdk.errors import ConfigError, LicetError
 
 app = typer.Typer(
     name="licet",
@@ -47,16 +48,23 @@ app.command("reconcile")(books.reconcile)
 
 
 def main() -> None:
-    """Entry point; turns every LicetError into one line, its remedy and its exit code."""
+    """Entry point; turns every LicetError into one line, its remedy and its exit code.
+
+    With --json every error is one JSON value on stderr, those of typer (unknown options, missing arguments) too.
+    """
     argv = sys.argv[1:]
+    as_json = "--json" in argv
     # --json is accepted after the command as well, where people type it.
-    if "--json" in argv:
+    if as_json:
         argv = ["--json", *(a for a in argv if a != "--json")]
     try:
-        app(args=argv)
+        sys.exit(app(args=argv, standalone_mode=not as_json) or 0)
     except LicetError as error:
-        Output(as_json="--json" in argv).fail(error)
-        raise SystemExit(error.exit_code) from error
+        failed = error
+    except ClickException as error:
+        failed = ConfigError("wrong_use", error.format_message(), "see `licet --help`")
+    Output(as_json=as_json).fail(failed)
+    raise SystemExit(failed.exit_code)
 
 
 if __name__ == "__main__":

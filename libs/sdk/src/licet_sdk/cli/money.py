@@ -7,6 +7,8 @@ from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from licet_sdk.errors import ConfigError
 
 DECIMALS = 6
+# What the contracts can hold: UsageEscrow and PlanBook count in uint128.
+MAX_AMOUNT = 2**128 - 1
 # As many digits as a 256-bit amount can have.
 _EXACT = Context(prec=78, Emax=77, traps=[Inexact, InvalidOperation, Overflow])
 
@@ -25,6 +27,10 @@ def parse_amount(text: str) -> int:
             "invalid_amount",
             f"{text!r} is negative or has more than {DECIMALS} decimals",
             "write it like 25 or 9.90",
+        )
+    if amount > MAX_AMOUNT:
+        raise ConfigError(
+            "invalid_amount", f"{text!r} is more than a contract can hold", "write it like 25 or 9.90"
         )
     return int(amount)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from licet_sdk.errors import LicetError
 
@@ -76,7 +77,6 @@ class Output:
         print(json.dumps(value, default=str))  # noqa: T201 - the command's result
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, list | tuple | dict):
-        return json.dumps(value, default=str)
-    return str(value)
+def _plain(value: object) -> Text:
+    """As it is: names and messages come from people and services, and may look like markup."""
+    return Text(json.dumps(value, default=str) if isinstance(value, list | tuple | dict) else str(value))

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from licet_sdk.chain import PlanOffer
 from licet_sdk.cli.money import parse_amount
 from licet_sdk.cli.output import Output
 from licet_sdk.cli.session import connect
@@ -61,6 +60,8 @@ def create(  # noqa: PLR0913 - one option a term
     ] = 0,
 ) -> None:
     """Puts immutable sale terms on chain."""
+    from licet_sdk.chain import PlanOffer  # noqa: PLC0415 - loads web3, which most commands do not need
+
     output: Output = context.obj
     client = connect(context)
     try:

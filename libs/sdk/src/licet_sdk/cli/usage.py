@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
-from licet_sdk import receipts
 from licet_sdk.cli.output import Output
 from licet_sdk.cli.session import connect
 from licet_sdk.errors import ConfigError
-from licet_sdk.inference import Tensors
+
+if TYPE_CHECKING:
+    from licet_sdk.inference import Tensors
 
 receipt = typer.Typer(no_args_is_help=True)
 
@@ -39,6 +39,8 @@ def infer(
 
 
 def _tensors(path: Path) -> Tensors:
+    import numpy as np  # noqa: PLC0415 - only this command needs it
+
     try:
         data = json.loads(path.read_bytes())
         return {str(name): np.asarray(value, dtype=np.float32) for name, value in data.items()}
@@ -62,6 +64,8 @@ def verify(
     request_id: Annotated[str, typer.Argument(help="From the x-licet-request-id header, or `licet usage`.")],
 ) -> None:
     """Checks a receipt against the chain: signature, certificate, charge and settlement. Trusts no service."""
+    from licet_sdk import receipts  # noqa: PLC0415 - loads web3, which most commands do not need
+
     output: Output = context.obj
     client = connect(context)
     checks = receipts.verify(client.usage.receipt(request_id), client.chain)

@@ -10,12 +10,13 @@ from licet_sdk.cli.money import format_amount, parse_amount
 from licet_sdk.cli.output import Output
 from licet_sdk.cli.session import connect
 
+MAX_PLAN_ID = 2**256 - 1
 key = typer.Typer(no_args_is_help=True)
 
 
 def buy(
     context: typer.Context,
-    plan_id: Annotated[int, typer.Argument(help="Plan to buy a license from.", min=1)],
+    plan_id: Annotated[int, typer.Argument(help="Plan to buy a license from.", min=1, max=MAX_PLAN_ID)],
     recipient: Annotated[str, typer.Option(help="Who receives the license; default: the payer.")] = "",
 ) -> None:
     """Pays a plan's price and receives a license for one period."""

@@ -1,0 +1,115 @@
+"""The command line by itself: what it prints is what was said, and every error has one shape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from licet_sdk.cli import doctor
+from licet_sdk.cli.main import main
+from licet_sdk.cli.output import Output
+from licet_sdk.config import Config
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Run:
+    monkeypatch.chdir(tmp_path)  # no local stack's endpoints file
+
+    def command(*args: str) -> int:
+        monkeypatch.setattr("sys.argv", ["licet", *args])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return int(left.value.code or 0)
+
+    return command
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("buy",),
+        ("buy", "one"),
+        ("buy", "0"),
+        ("buy", "9" * 96),
+        ("nothing",),
+        ("usage", "--limit", "0"),
+        ("usage", "--colour"),
+        ("deposit", "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", "1e60"),
+    ],
+)
+def test_wrong_use_with_json_is_one_json_error(
+    args: tuple[str, ...], run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*args, "--json") == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    error = json.loads(printed.err)
+    assert error["error"] and error["message"] and error["remedy"]  # noqa: PT018 - all three, or it is no error
+
+
+@pytest.mark.parametrize("name", ["[/]", "[red]hi", "a [link=https://x.example]b[/link]"])
+def test_names_are_printed_as_they_are(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output(as_json=False)
+    output.show({"name": name, "key": "licet_live_x"})
+    output.rows([{"name": name}], ["name"])
+    assert capsys.readouterr().out.count(name) == 2
+
+
+def test_a_missing_credential_says_where_it_comes_from(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LICET_BILLING_URL", "http://127.0.0.1:9")
+    assert run("reconcile") == 2
+    assert "LICET_OPERATOR_TOKEN_FILE: the local stack's is the file at operator_token_file" in (
+        capsys.readouterr().err
+    )
+
+
+@contextmanager
+def server(pages: dict[str, object]) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(pages.get(self.path)).encode()
+            self.send_response(200 if self.path in pages else 404)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+def result(config: Config, name: str) -> dict[str, str]:
+    check = dict(doctor._checks(config))[name]
+    return doctor._run(name, check, config)
+
+
+def test_doctor_knows_another_server_from_the_service() -> None:
+    with server({"/openapi.json": {"info": {"title": "Licet licensing"}}}) as url:
+        assert result(Config(licensing=url), "licensing")["result"] == "ok"
+        wrong = result(Config(billing=url), "billing")
+    assert wrong["result"] == "failed"
+    assert "Licet licensing answers at" in wrong["detail"]
+    assert "LICET_BILLING_URL" in wrong["remedy"]
+
+
+def test_doctor_names_what_a_service_lacks() -> None:
+    pages = {
+        "/openapi.json": {"info": {"title": "Licet billing"}},
+        "/readyz": {"status": "not ready", "checks": {"database": "no answer within 2 s", "kafka": "ok"}},
+    }
+    with server(pages) as url:
+        found = result(Config(billing=url, admin={"billing": url}), "billing")
+    assert (found["result"], found["detail"]) == ("failed", "database: no answer within 2 s")
