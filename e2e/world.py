@@ -77,6 +77,11 @@ class World:
         """URL of a service's own database."""
         return f"{self.endpoints['postgres']['url'].rsplit('/', 1)[0]}/licet_{service}"
 
+    def logs(self, contract: str, event: str, **indexed: object) -> list[Any]:
+        """Every event of this name and with these indexed values, from the chain itself, oldest first."""
+        kind = self.chain.contract(contract).events[event]
+        return list(kind.get_logs(from_block=0, argument_filters=indexed))
+
     def topic(self, name: str, kind: type[M]) -> list[M]:
         """All messages of a topic."""
         return observe.topic(self.endpoints["kafka"]["bootstrap"], name, kind)

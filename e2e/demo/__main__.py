@@ -57,7 +57,7 @@ def _tell(stack: Stack, console: Console, *, fresh: bool) -> int:
     console.print(f"  {len(stack.status())} processes, {used_mib} MiB, {time.monotonic() - started:.0f} s")
     genesis = world.chain.w3.eth.get_block(1)["hash"].to_0x_hex()
     notes = Notes.load(story, genesis)
-    failed = tell(STEPS, world, notes, console)
+    failed = tell(STEPS, world, notes, console, PROFILE)
     console.print(
         f"demo: {len(STEPS)} steps, {failed} failed  ({time.monotonic() - started:.0f} s)", markup=False
     )
@@ -77,8 +77,8 @@ def _stay(stack: Stack, console: Console, stopped: threading.Event) -> None:
 
 def _stop_on_signals(stopped: threading.Event) -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
+        if stopped.is_set():  # it stops already, and to cut that short would leave parts running
+            return
         stopped.set()
         raise KeyboardInterrupt
 

@@ -12,6 +12,7 @@ from licet_sdk.cli.money import format_amount
 from web3 import Web3
 from web3.types import RPCEndpoint
 
+from e2e.demo import calls
 from e2e.demo.steps import Notes, check
 from e2e.observe import eventually
 from e2e.world import World
@@ -86,12 +87,15 @@ def charges_by_request(world: World, account_id: str) -> dict[str, int]:
 
 
 def charges(world: World, notes: Notes) -> dict[str, int]:
-    """Calls, units and amount of the story's asset."""
+    """Calls, units and amount of the story's people, and how many of their calls no right covers yet."""
     query = (
         "select count(*) filter (where units > 0) as calls, coalesce(sum(units), 0) as units, "
-        "coalesce(sum(amount), 0) as amount from charges where asset_id = $1"
+        "coalesce(sum(amount), 0) as amount, count(*) filter (where disposition = 'uncovered') as uncovered "
+        "from charges where account_id = any($1)"
     )
-    return {name: int(value) for name, value in world.rows("billing", query, notes["asset_id"])[0].items()}
+    return {
+        name: int(value) for name, value in world.rows("billing", query, calls.accounts(notes))[0].items()
+    }
 
 
 def settle(world: World, notes: Notes) -> list[str]:
@@ -101,11 +105,11 @@ def settle(world: World, notes: Notes) -> list[str]:
     query = (
         "select b.number, b.tx_hash, b.root, sum(i.amount) as due, sum(i.paid) as paid, sum(i.records) as records "
         "from settlement_batches b join settlement_items i using (chain_id, operator, number) "
-        "where b.state = 'final' group by 1, 2, 3 order by 1"
+        "where b.state = 'final' and i.deposit_id = $1 group by 1, 2, 3 order by 1"
     )
 
     def settled() -> list[dict[str, Any]]:
-        batches = world.rows("billing", query)
+        batches = world.rows("billing", query, notes["deposit"])
         return batches if sum(int(b["paid"] or 0) for b in batches) == due else []
 
     batches = eventually(settled, "all that is due is settled and final", 60)

@@ -81,10 +81,16 @@ def _count(notes: Notes, rows: int) -> None:
 
 
 def records(world: World, notes: Notes) -> list[usage_pb2.UsageRecorded]:
-    """The model's usage records in Kafka, each request once, without the markers that close leases."""
+    """The story's usage records in Kafka, each request once, without the markers that close leases."""
     found = {r.request_id: r for r in world.topic("usage.recorded", usage_pb2.UsageRecorded)}
     aborted = usage_pb2.OUTCOME_ABORTED
-    return [r for r in found.values() if r.asset_id == notes["asset_id"] and r.outcome != aborted]
+    people = accounts(notes)
+    return [r for r in found.values() if r.account_id in people and r.outcome != aborted]
+
+
+def accounts(notes: Notes) -> list[str]:
+    """Accounts of the story's people."""
+    return [str(value) for name, value in notes.values.items() if name.endswith("_account")]
 
 
 def totals(world: World, notes: Notes) -> dict[str, int]:

@@ -47,6 +47,9 @@ class Notes:
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
     def __setitem__(self, name: str, value: Any) -> None:
         self.values[name] = value
 
@@ -78,8 +81,11 @@ def check(holds: object, promise: str) -> None:
         raise StepFailed(promise)
 
 
-def tell(steps: list[Step], world: World, notes: Notes, console: Console) -> int:
-    """Runs every step that is not done yet; returns how many failed (the story stops at the first)."""
+def tell(steps: list[Step], world: World, notes: Notes, console: Console, profile: str) -> int:
+    """Runs every step that is not done yet; returns how many failed (the story stops at the first).
+
+    Whatever ends a step, its notes are kept: a step may be run again from anywhere inside it.
+    """
     for number, step in enumerate(steps, 1):
         head = f"[bold]{number:>2}/{len(steps)}[/] {step.title}"
         if step.name in notes.done:
@@ -89,13 +95,17 @@ def tell(steps: list[Step], world: World, notes: Notes, console: Console) -> int
         try:
             figures = step.run(world, notes)
         except Exception as error:  # noqa: BLE001 - whatever broke the step ends the story with a pointer to its log
-            notes.save()
             console.print(f"{head}  [red]failed[/]")
             console.print(f"     {type(error).__name__}: {error}", markup=False)
             console.print(
-                f"     read the log: make logs ARGS={step.log}; run the same command again to go on from here"
+                f"     read the log: make logs PROFILE={profile} ARGS={step.log}\n"
+                "     run the same command again to go on from here, or make demo ARGS=--fresh to begin again",
+                markup=False,
+                highlight=False,
             )
             return 1
+        finally:
+            notes.save()
         console.print(f"{head}  [green]ok[/] [dim]{time.monotonic() - started:.1f} s[/]")
         for figure in figures:
             console.print(f"     {figure}", markup=False, highlight=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -69,14 +70,16 @@ def wallets() -> Iterator[int]:
 
 @pytest.fixture(scope="package")
 def make_buyer(installation: Installation, wallets: Iterator[int]) -> Callable[..., Buyer]:
-    """A new buyer: funded, licensed, with a key and, when `deposit` is given, a final deposit."""
+    """A new buyer: funded, licensed, with a key and, when `deposit` is given, a final deposit. May run in threads."""
+    one_funder = threading.Lock()  # whose transactions have one order
 
     def make(deposit: int = 0) -> Buyer:
         world, notes = installation.world, installation.notes
         name = f"buyer-{next(wallets)}"
         person = world.actor(name)
         client = world.client(name)
-        books.fund(world, person.address, FUNDS)
+        with one_funder:
+            books.fund(world, person.address, FUNDS)
         license_id, _ = client.chain.buy(notes["plan"])
         deposit_id = ""
         if deposit:

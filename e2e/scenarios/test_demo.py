@@ -8,17 +8,21 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from e2e.demo import refusals, story
 from e2e.demo.steps import Notes, Step, StepFailed, is_unfinished, tell
+from e2e.scenarios.conftest import Installation
 from e2e.world import World
 from infra.local.paths import ROOT
 from infra.local.process import ProcessId
 
 STOP_TIMEOUT_S = 60
+AGAIN_S = 0.5
 
 
 class Story:
@@ -33,7 +37,7 @@ class Story:
 
     def tell(self, stack_id: str = "chain-1") -> int:
         notes = Notes.load(self._notes, stack_id)
-        return tell(self.steps, World({}), notes, Console(file=self.output, width=200))
+        return tell(self.steps, World({}), notes, Console(file=self.output, width=200), "demo")
 
     def first(self, world: World, notes: Notes) -> list[str]:
         self.ran.append("first")
@@ -53,26 +57,45 @@ class Story:
 
 def test_a_failed_story_names_the_log_and_goes_on_where_it_failed(tmp_path: Path) -> None:
     path = tmp_path / "story.json"
-    story = Story(path)
-    assert not is_unfinished(path, story.steps)
-    assert story.tell() == 1
-    assert story.ran == ["first", "second"]
-    assert "StepFailed: the license is final" in story.output.getvalue()
-    assert "make logs ARGS=billing" in story.output.getvalue()
-    assert is_unfinished(path, story.steps)
-    story.mended = True
-    assert story.tell() == 0
-    assert story.ran == ["first", "second", "second", "third"]
-    assert "license 7" in story.output.getvalue()
-    assert not is_unfinished(path, story.steps)
+    told = Story(path)
+    assert not is_unfinished(path, told.steps)
+    assert told.tell() == 1
+    assert told.ran == ["first", "second"]
+    assert "StepFailed: the license is final" in told.output.getvalue()
+    assert "make logs PROFILE=demo ARGS=billing" in told.output.getvalue()
+    assert is_unfinished(path, told.steps)
+    told.mended = True
+    assert told.tell() == 0
+    assert told.ran == ["first", "second", "second", "third"]
+    assert "license 7" in told.output.getvalue()
+    assert not is_unfinished(path, told.steps)
 
 
 def test_notes_of_another_chain_are_dropped(tmp_path: Path) -> None:
-    story = Story(tmp_path / "story.json")
-    story.tell()
-    story.mended = True
-    assert story.tell("chain-2") == 0
-    assert story.ran == ["first", "second", "first", "second", "third"]
+    told = Story(tmp_path / "story.json")
+    told.tell()
+    told.mended = True
+    assert told.tell("chain-2") == 0
+    assert told.ran == ["first", "second", "first", "second", "third"]
+
+
+def test_a_story_that_broke_off_anywhere_is_told_to_its_end(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """Each step that changes something runs twice, as after a Ctrl-C between its effect and its note."""
+    world, notes = installation.world, Notes(tmp_path / "story.json", {**installation.notes.values})
+    for step in (
+        story.buy_licenses,
+        story.call_both_replicas,
+        refusals.transferred,
+        refusals.exhausted,
+        story.deposit_and_go_on,
+        story.show_usage,
+        story.settle,
+        story.claim,
+    ):
+        assert step(world, notes)
+        assert step(world, notes)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -94,6 +117,8 @@ def test_a_signal_stops_all_that_the_demo_started(number: signal.Signals, tmp_pa
         started = json.loads((tmp_path / "demo" / "state.json").read_text())["running"]
         assert started
         # A terminal's Ctrl-C reaches every process of the group.
+        os.killpg(demo.pid, number)
+        time.sleep(AGAIN_S)  # and impatient people press it again
         os.killpg(demo.pid, number)
         rest, _ = demo.communicate(timeout=STOP_TIMEOUT_S)
     finally:

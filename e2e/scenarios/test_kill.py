@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -20,14 +21,22 @@ PARTS = ["gateway-1", "licensing", "indexer", "billing", "vault", "postgres", "r
 LOST_STEPS = {"gateway-1": 1}
 
 
+@pytest.fixture(scope="module")
+def buyers(make_buyer: Callable[..., Buyer]) -> dict[str, Buyer]:
+    """One buyer for each part. They buy side by side, because each waits for several final blocks."""
+    parts = [*PARTS, "chain"]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return dict(zip(parts, pool.map(lambda _: make_buyer(deposit=DEPOSIT), parts), strict=True))
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_a_killed_part_loses_and_doubles_nothing(
     part: str,
     installation: Installation,
-    make_buyer: Callable[..., Buyer],
+    buyers: dict[str, Buyer],
     traffic: Callable[[Buyer], Traffic],
 ) -> None:
-    buyer = make_buyer(deposit=DEPOSIT)
+    buyer = buyers[part]
     with traffic(buyer) as stream:
         stream.wait_answered(BEFORE)
         installation.stack.kill(part)
@@ -38,10 +47,10 @@ def test_a_killed_part_loses_and_doubles_nothing(
 
 def test_a_killed_chain_comes_back_at_its_last_saved_block_and_is_settled_again(
     installation: Installation,
-    make_buyer: Callable[..., Buyer],
+    buyers: dict[str, Buyer],
     traffic: Callable[[Buyer], Traffic],
 ) -> None:
-    buyer = make_buyer(deposit=DEPOSIT)
+    buyer = buyers["chain"]
     with traffic(buyer) as stream:
         stream.wait_answered(BEFORE)
         installation.stack.kill("chain")

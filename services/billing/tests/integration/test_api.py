@@ -218,11 +218,11 @@ _HEX = {"asset_id", "version_digest", "request_commitment", "response_commitment
 
 async def test_states_of_charges_follow_their_batch(desk: Desk) -> None:
     await use(desk.house, 1, 0)
-    assert await _states(desk) == ["included", "unsettled"]
+    assert await _states(desk) == ["not_charged", "unsettled"]
     await desk.post("/v1/settlements")
-    assert await _states(desk) == ["included", "settling"]
+    assert await _states(desk) == ["not_charged", "settling"]
     await settle_rest(desk)
-    assert await _states(desk) == ["included", "settled"]
+    assert await _states(desk) == ["not_charged", "settled"]
 
 
 async def settle_rest(desk: Desk) -> None:

@@ -23,6 +23,8 @@ def charge_state(charge: ChargeRow, batch: BatchRow | None) -> str:
     """What has become of a charge, in one word."""
     if charge.disposition != Disposition.BILLED:
         return "operator_loss"
+    if charge.units == 0:
+        return "not_charged"
     if charge.amount == 0:
         return "included"
     if batch is None:

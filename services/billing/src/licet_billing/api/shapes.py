@@ -19,7 +19,7 @@ class ChargeBody(BaseModel):
     unit_price: str
     amount: str
     currency: str
-    # included | operator_loss | unsettled | settling | settled
+    # not_charged (it failed, or nothing was handed over) | included | operator_loss | unsettled | settling | settled
     state: str
     outcome: int
     started_at: datetime

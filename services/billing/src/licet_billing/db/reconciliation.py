@@ -214,6 +214,12 @@ async def held_back(session: AsyncSession) -> list[Difference]:
     ]
 
 
+async def uncovered(session: AsyncSession, chain_id: int) -> int:
+    """Number of charges beyond what their grants cover."""
+    query = "SELECT count(*) FROM charges WHERE chain_id = :chain_id AND disposition = 'uncovered'"
+    return int(await session.scalar(text(query), {"chain_id": chain_id}) or 0)
+
+
 async def batches_posted(session: AsyncSession, chain_id: int, operator: str, since: int) -> list[Any]:
     """Batches whose lines were posted from blocks after `since`: number, root, due and the sums of their lines."""
     rows = await session.execute(

@@ -40,7 +40,8 @@ class Figures:
     """What the database says up to one final block, read in one snapshot.
 
     Logs and batches are those after `since`; up to there everything agreed before. `differences` are those that the
-    database finds between its own charges and ledger.
+    database finds between its own charges and ledger; `uncovered` counts charges that no right covers: operator loss until one
+    does.
     """
 
     block_number: int
@@ -53,6 +54,7 @@ class Figures:
     fees: Owned
     logs: Mapping[str, str]
     batches: Sequence[Any]
+    uncovered: int
     differences: Sequence[Difference]
 
 
@@ -84,6 +86,7 @@ async def read_figures(session: AsyncSession, books: Books, since: int) -> Figur
         fees=await rows.balances(session, chain_id, AccountKind.PROTOCOL_FEE),
         logs=await rows.posted_logs(session, chain_id, since + 1, number),
         batches=batches,
+        uncovered=await rows.uncovered(session, chain_id),
         differences=await _own_differences(session, books, number, batches),
     )
 
@@ -146,6 +149,7 @@ async def compare_with_chain(chain: ChainBooks, books: Books, figures: Figures) 
         "batches": len(figures.batches),
         "logs": len(figures.logs),
         "since_block": figures.since,
+        "uncovered_charges": figures.uncovered,
     }
     return Reconciliation(books.chain_id, figures.block_number, figures.block_hash, merged(parts), counts)
 
