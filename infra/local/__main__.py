@@ -139,8 +139,16 @@ def _plain(part: PartStatus) -> dict[str, Any]:
 
 def _logs(args: argparse.Namespace) -> int:
     stack = _stack(args)
-    logs = [stack.profile.log(name) for name in args.parts] or sorted(stack.profile.logs.glob("*.log"))
+    logs = sorted(stack.profile.logs.glob("*.log"))
+    if unknown := set(args.parts) - {log.stem for log in logs}:
+        there = ", ".join(log.stem for log in logs) or "none: it never ran"
+        raise LocalError(
+            f"profile {args.profile} has no log of {', '.join(sorted(unknown))} (there are: {there}); "
+            "PROFILE= names another profile"
+        )
     for log in logs:
+        if args.parts and log.stem not in args.parts:
+            continue
         print(f"==> {log}")
         for line in log.read_text(errors="replace").splitlines()[-LOG_LINES:]:
             print(f"    {line}")

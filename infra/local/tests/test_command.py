@@ -122,3 +122,11 @@ def test_logs_show_the_end_of_each_log(environment: dict[str, str]) -> None:
     assert "redis.log" in shown
     assert "Ready to accept connections" in shown
     assert "chain.log" not in shown
+
+
+def test_logs_of_a_part_that_never_ran_are_asked_for_in_vain(environment: dict[str, str]) -> None:
+    answer = run(environment, "logs", "kafka")
+
+    assert answer.returncode == 1
+    assert "Traceback" not in answer.stderr
+    assert "profile dev has no log of kafka" in answer.stderr

@@ -40,8 +40,8 @@ class Figures:
     """What the database says up to one final block, read in one snapshot.
 
     Logs and batches are those after `since`; up to there everything agreed before. `differences` are those that the
-    database finds between its own charges and ledger; `uncovered` counts charges that no right covers: operator loss until one
-    does.
+    database finds between its own charges and ledger. `uncovered` counts charges beyond what their rights cover:
+    operator loss until one does.
     """
 
     block_number: int
