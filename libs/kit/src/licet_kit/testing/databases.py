@@ -14,6 +14,9 @@ from licet_kit.db import open_engine
 from licet_kit.ids import new_id
 from licet_kit.migrations import migrate
 
+# Copying files costs a quarter of copying pages through the log, which is PostgreSQL's default.
+_CREATE = 'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY'
+
 
 class Databases:
     """Makes databases on one server and drops those that it made."""
@@ -27,7 +30,7 @@ class Databases:
         name = f"t_{new_id()}"
         template = await self._template(source) if isinstance(source, Path) else None
         async with self._admin() as admin:
-            await admin.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
+            await admin.execute(_CREATE.format(name=name, template=template or "template1"))
         self._made.append(name)
         url = self._url(name)
         if isinstance(source, MetaData):
@@ -51,7 +54,7 @@ class Databases:
             if await admin.fetchval("SELECT datistemplate FROM pg_database WHERE datname = $1", name):
                 return name
             await admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-            await admin.execute(f'CREATE DATABASE "{name}"')
+            await admin.execute(_CREATE.format(name=name, template="template1"))
             await migrate(self._url(name), folder)
             await admin.execute(f'ALTER DATABASE "{name}" IS_TEMPLATE true')
         return name
