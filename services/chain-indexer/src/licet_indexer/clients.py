@@ -115,6 +115,8 @@ class Node:
 
     async def _ask(self, calls: list[Call]) -> list[Any]:
         """Results of the calls, in order. Any error, and any answer that is missing, fails them all."""
+        if not calls:
+            return []
         try:
             answers = await self._provider.make_batch_request(calls)  # type: ignore[arg-type]
         except (

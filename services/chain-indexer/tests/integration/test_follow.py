@@ -171,6 +171,24 @@ async def test_node_that_contradicts_a_final_block_halts_the_chain_until_it_agre
         assert follower.tip.number == await a.anvil.block_number()
 
 
+async def test_node_whose_head_lies_below_a_final_block_halts_the_chain(
+    stage: Scene, engine: AsyncEngine, story: Story
+) -> None:
+    """A chain that was begun anew under a mirror that was kept: there is not even a height to compare."""
+    await blocks(stage, story, 8)
+    async with leading(engine, stage.chain()) as follower:
+        await catch_up(follower)
+        assert follower.final is not None
+        held = await contents(engine)
+        await stage.anvil.rollback(6)
+        assert await stage.anvil.block_number() < follower.final.number
+        for _ in range(PACE.limits.lag_polls - 1):
+            await follower.step()
+        with pytest.raises(Halted, match="which is final"):
+            await follower.step()
+        assert await contents(engine) == held
+
+
 async def test_final_block_is_never_retracted(stage: Scene, engine: AsyncEngine, story: Story) -> None:
     chain = stage.chain()
     await blocks(stage, story, 8)
