@@ -13,6 +13,7 @@ from licet_sdk.chain import Chain
 
 from e2e import observe
 from e2e.actors import Actor, actor
+from infra.local.postgres import database_url
 
 M = TypeVar("M", bound=Message)
 
@@ -75,7 +76,7 @@ class World:
 
     def database(self, service: str) -> str:
         """URL of a service's own database."""
-        return f"{self.endpoints['postgres']['url'].rsplit('/', 1)[0]}/licet_{service}"
+        return database_url(self.endpoints["postgres"]["url"], f"licet_{service}")
 
     def logs(self, contract: str, event: str, **indexed: object) -> list[Any]:
         """Every event of this name and with these indexed values, from the chain itself, oldest first."""

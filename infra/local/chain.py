@@ -1,7 +1,8 @@
 """The local chain: anvil, and the state that it saves each second.
 
 anvil writes its state in place, so a kill in the wrong moment leaves half a file, with which it does not start
-again (1 of 8 kills of a chain of 2,000 blocks). A copy of the last whole state is kept beside it.
+again (1 of 8 kills of a chain of 2,000 blocks). `python -m infra.local.chain HOME anvil …` becomes anvil, and leaves a
+child that keeps a copy of the last whole state for as long as anvil lives.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.local.errors import LocalError
 from infra.local.part import Part, chain_answers
-from infra.local.paths import NODE_BIN
+from infra.local.paths import NODE_BIN, ROOT
 from infra.local.ports import LOOPBACK, Ports
 
 CHAIN_ID = 31337
 WHOLE_WITHIN_S = 3.0  # three saves: one of them is read whole
 RETRY_S = 0.05
+WATCH_S = 0.25
+# anvil writes a state in some milliseconds and waits for the next second.
+STILL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,32 @@ class SavedState:
             time.sleep(RETRY_S)
         return False
 
+    def follow(self, parent: int) -> None:
+        """Copy every state that anvil has finished, until it is no longer our parent."""
+        copied = None
+        while os.getppid() == parent:
+            time.sleep(WATCH_S)
+            seen = self._stamp()
+            if seen in (None, copied):
+                continue
+            time.sleep(STILL_S)
+            part = self.copy.with_name(f".{self.copy.name}.{os.getpid()}")
+            if self._stamp() != seen:
+                continue
+            shutil.copyfile(self.file, part)
+            # Untouched before, during and after, and by an anvil that lives: it was not cut off.
+            if self._stamp() == seen and os.getppid() == parent:
+                part.replace(self.copy)
+                copied = seen
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """Time and size of the saved state; None where there is nothing."""
+        try:
+            found = self.file.stat()
+        except FileNotFoundError:
+            return None
+        return (found.st_mtime_ns, found.st_size) if found.st_size else None
+
     def recover(self) -> None:
         """Before a start: put the copy in the place of a state that was cut off."""
         self.home.mkdir(parents=True, exist_ok=True)
@@ -73,6 +104,7 @@ def chain(state: Path, ports: Ports) -> Part:
     return Part(
         name="chain",
         argv=(
+            *(sys.executable, "-m", "infra.local.chain", str(home)),
             *(str(NODE_BIN / "anvil"), "--host", LOOPBACK, "--port", str(port), "--chain-id", str(CHAIN_ID)),
             *("--block-time", "1", "--slots-in-an-epoch", "1"),
             *("--state", str(home / "state.json"), "--state-interval", "1"),
@@ -82,8 +114,16 @@ def chain(state: Path, ports: Ports) -> Part:
         ports=ports,
         probe=lambda: chain_answers(port, CHAIN_ID),
         prepare=SavedState(home).recover,
-        cwd=state,
+        cwd=ROOT,
     )
+
+
+def main(home: Path, argv: list[str]) -> None:
+    """Become anvil; our child keeps its states."""
+    anvil = os.getpid()
+    if os.fork():
+        os.execv(argv[0], argv)  # noqa: S606 - no shell is wanted
+    SavedState(home).follow(anvil)
 
 
 def _whole(content: bytes) -> bool:
@@ -92,3 +132,7 @@ def _whole(content: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

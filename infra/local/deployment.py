@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.local.chain import CHAIN_ID
 from infra.local.errors import LocalError
 from infra.local.keyring import GATEWAYS, Keyring
 from infra.local.paths import CONTRACTS, ROOT, VENV
@@ -37,6 +38,11 @@ class Deployment:
 
     def run(self) -> None:
         """Deploy what is missing, register the operator, certify the gateways' keys."""
+        answered = int(str(rpc(self.rpc_url, "eth_chainId")), 16)
+        if answered != CHAIN_ID:
+            raise DeploymentFailed(
+                f"the chain at {self.rpc_url} has id {answered}: the local stack needs a development chain, {CHAIN_ID}"
+            )
         if self.stands():
             return
         self._script(

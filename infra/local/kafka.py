@@ -79,7 +79,8 @@ def _prepare(home: Path, properties: Path, ports: Ports) -> None:
         return
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     done = subprocess.run(
-        [*_java(home), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties],
+        # In one word: an id may begin with a hyphen.
+        [*_java(home), "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", properties],
         env=dict(os.environ),
         capture_output=True,
         text=True,

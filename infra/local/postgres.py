@@ -166,15 +166,28 @@ def url(port: int, database: str = SUPERUSER) -> str:
 
 def create_databases(home: Home, server_url: str, databases: tuple[str, ...] = DATABASES) -> None:
     """Create each missing database on the server that `server_url` names, local or not."""
-    listed = _checked(home.run("psql", "-tA", "-c", "SELECT datname FROM pg_database", server_url))
-    missing = [name for name in databases if name not in listed.split()]
-    for name in missing:
+    listed = _listed(home, server_url)
+    for name in (name for name in databases if name not in listed):
         _checked(home.run("psql", "-q", "-c", f'CREATE DATABASE "{name}"', server_url))
 
 
 def create_databases_at(server_url: str) -> None:
     """The same for a server that runs elsewhere: only the client is ours."""
-    create_databases(Home(install=wheel_install(), data=Path("/"), user=None), server_url)
+    create_databases(_client(), server_url)
+
+
+def databases_at(server_url: str) -> list[str]:
+    """Those of our databases that a server which runs elsewhere has."""
+    listed = _listed(_client(), server_url)
+    return [name for name in DATABASES if name in listed]
+
+
+def _client() -> Home:
+    return Home(install=wheel_install(), data=Path("/"), user=None)
+
+
+def _listed(home: Home, server_url: str) -> list[str]:
+    return _checked(home.run("psql", "-tA", "-c", "SELECT datname FROM pg_database", server_url)).split()
 
 
 def database_url(server_url: str, database: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.local.errors import LocalError
 from infra.local.paths import LOCAL
 from infra.local.ports import Ports
 
@@ -16,7 +17,8 @@ SERVERS = ("postgres", "redis", "kafka", "chain", "triton")
 SERVICES = ("indexer", "licensing", "billing", "vault", "gateway-1", "gateway-2")
 # In this order they stop: whoever leases or calls goes before those it calls.
 STOP_WAVES = (("gateway-1", "gateway-2"), ("vault", "billing", "licensing", "indexer"), SERVERS)
-PROFILES = ("dev", "test", "demo")
+# `bench` and `e2e` are those of the benchmarks and the scenarios.
+PROFILES = ("dev", "test", "demo", "bench", "e2e")
 TEST_OFFSET = 7000  # so that tests and a stack in use have different first choices
 
 DEFAULT_PORTS: Mapping[str, Ports] = {
@@ -41,6 +43,7 @@ EXTERNAL: Mapping[str, str] = {
     "triton": "TRITON_URLS",
 }
 """Settings that replace a local server by one that runs elsewhere."""
+TRITON_REPOSITORY = "VAULT_REPOSITORY_DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +53,25 @@ class Profile:
     name: str
     home: Path
     external: Mapping[str, str]
+    # The folder that an external Triton loads models from.
+    triton_repository: str = ""
 
     @classmethod
     def named(cls, name: str, home: Path | None = None, env: Mapping[str, str] | None = None) -> Profile:
-        """The profile with its folder under `.local/` or LICET_STATE_DIR, and the external servers that `env` names."""
+        """The profile with its folder under `.local/` or LICET_STATE_DIR, and the external servers that `env` names.
+
+        Raises LocalError where an external Triton is named without the folder that it loads from.
+        """
         settings = os.environ if env is None else env
         states = Path(settings.get("LICET_STATE_DIR", LOCAL))
         external = {part: settings[key] for part, key in EXTERNAL.items() if settings.get(key)}
-        return cls(name=name, home=home or states / name, external=external)
+        repository = settings.get(TRITON_REPOSITORY, "") if "triton" in external else ""
+        if "triton" in external and not repository:
+            raise LocalError(
+                f"TRITON_URLS names a Triton elsewhere: set {TRITON_REPOSITORY} to the folder that it loads from, "
+                "best on a memory file system, for the vault puts verified models there"
+            )
+        return cls(name=name, home=home or states / name, external=external, triton_repository=repository)
 
     @property
     def default_parts(self) -> tuple[str, ...]:

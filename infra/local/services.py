@@ -147,7 +147,7 @@ class Services:
         return {
             "DATABASE_URL": self._database("vault"),
             "TRITON_URLS": self.endpoints["triton"]["http"],
-            "VAULT_REPOSITORY_DIR": str(self.endpoints["triton"].get("repository", "")),
+            "VAULT_REPOSITORY_DIR": str(self.endpoints["triton"]["repository"]),
             "VAULT_STORE_DIR": str(self._folder("vault")),
             "VAULT_MASTER_KEY_FILE": self._secret("vault.master"),
             "VAULT_LICENSING_URL": self._urls("licensing")["http"],

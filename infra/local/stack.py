@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from infra.local.state import State, locked
 from infra.local.triton import memory_folder, remove_memory
 
 WATCH_S = 0.5
-KEEP_STATE_TICKS = 20  # every ten seconds: reading a long chain's state takes a tenth of one
 KILL_TIMEOUT_S = 10.0
 DEFAULT_STOP = (signal.SIGTERM, 15.0)
 STOP_RULES = {
@@ -82,10 +80,14 @@ class Stack:
                 return []
             self._clean(state)
             starting = [name for name in wanted if not state.alive(name)]
+            died = {name: state.running[name] for name in starting if name in state.running}
             try:
                 self._launch(starting, state, first=True)
             except BaseException:
                 self._stop_parts(state, starting)
+                # What ran before and could not be brought back is still missing, and status has to say so.
+                state.running |= died
+                state.save(self.profile)
                 raise
             self._write_endpoints(state)
             return starting
@@ -127,14 +129,10 @@ class Stack:
 
     def watch(self, stopped: threading.Event) -> None:
         """Block until `stopped` is set or the stack is taken down elsewhere; raise when a part dies."""
-        for tick in count(1):
-            if stopped.wait(WATCH_S):
-                return
+        while not stopped.wait(WATCH_S):
             state = State.load(self.profile)
             if not state.running:
                 return
-            if tick % KEEP_STATE_TICKS == 0 and state.alive("chain"):
-                SavedState(self.profile.home / "chain").keep()
             if dead := state.dead():
                 raise PartFailed(dead[0], "died", self.profile.log(dead[0]))
 
@@ -150,11 +148,15 @@ class Stack:
             return names
 
     def wipe(self) -> None:
-        """Forget all data of a stopped profile; its ports and its identities are kept."""
+        """Forget all data of a stopped profile; its ports and its identities are kept.
+
+        Raises LocalError where books on an external database would outlive the chain that they are about.
+        """
         with locked(self.profile):
             state = State.load(self.profile)
             if any(state.alive(name) for name in state.running):
                 raise LocalError(f"profile {self.profile.name} still runs: stop it first (make down)")
+            self._refuse_foreign_books()
             self._remove_data()
 
     # Everything below runs inside the profile's lock.
@@ -175,6 +177,16 @@ class Stack:
         state.running, state.expected_down, state.memory = {}, set(), None
         if self.profile.name == "test":
             self._remove_data()
+
+    def _refuse_foreign_books(self) -> None:
+        external = self.profile.external
+        if "postgres" not in external or "chain" in external:
+            return
+        if kept := pg.databases_at(external["postgres"]):
+            raise LocalError(
+                f"the server of DATABASE_URL holds the books of an earlier chain: drop {', '.join(kept)} there "
+                "before a new chain begins, or name an empty server"
+            )
 
     def _remove_data(self) -> None:
         pg.remove_outside(self.profile.home)
@@ -254,6 +266,9 @@ class Stack:
     def _stop_parts(self, state: State, names: list[str]) -> None:
         for wave in STOP_WAVES:
             leaving = [name for name in wave if name in names and name in state.running]
+            # Told before they go: whoever watches must not take it for a death.
+            state.expected_down.update(leaving)
+            state.save(self.profile)
             with ThreadPoolExecutor(max(len(leaving), 1)) as pool:
                 list(pool.map(lambda name: self._stop_process(name, state.running[name]), leaving))
             for name in leaving:

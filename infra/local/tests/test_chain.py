@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from infra.local import chain
 from infra.local.chain import SavedState
 from infra.local.errors import LocalError
+from infra.local.process import ProcessId
 from infra.local.stack import Stack
 from infra.local.tests.test_stack import block_number, until
 
@@ -48,6 +51,24 @@ def test_a_lost_state_is_said_with_the_way_out(saved: SavedState) -> None:
 
     with pytest.raises(LocalError, match="start anew with make up ARGS=--fresh"):
         saved.recover()
+
+
+def test_a_chain_that_nobody_watches_comes_back_from_a_kill_in_mid_save(stack: Stack) -> None:
+    """As after `up --detach`: only the chain's own child keeps the states."""
+    stack.start(["chain"])
+    until(lambda: block_number(stack) >= 5)
+    before = block_number(stack)
+    process = ProcessId.of(stack.status()[0].pid or 0)
+    assert process is not None
+    (_, keeper) = process.tree()
+    os.kill(process.pid, signal.SIGKILL)
+    file = stack.profile.home / "chain" / "state.json"
+    file.write_bytes(file.read_bytes()[:-100])
+    until(lambda: not keeper.alive())
+
+    stack.start(["chain"])
+
+    assert block_number(stack) >= before - 2
 
 
 def test_a_chain_whose_save_was_cut_off_starts_again(stack: Stack) -> None:

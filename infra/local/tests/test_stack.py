@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from infra.local.chain import SavedState
 from infra.local.deployment import rpc
 from infra.local.errors import LocalError
 from infra.local.launch import PartFailed
 from infra.local.part import redis_answers
 from infra.local.ports import LOOPBACK
-from infra.local.process import ProcessId
+from infra.local.process import POLL_S, ProcessId, wait_gone
 from infra.local.stack import Stack
 from infra.local.state import State
 from infra.local.tests.conftest import MakeStack
@@ -34,6 +35,7 @@ def until(condition: Callable[[], bool]) -> None:
     ends = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < ends, "not within the deadline"
+        time.sleep(POLL_S)
 
 
 def block_number(stack: Stack) -> int:
@@ -100,6 +102,24 @@ def test_a_dead_part_is_reported_with_its_log(stack: Stack) -> None:
     assert stack.status()[0].state == "dead"
 
 
+def test_a_part_that_cannot_be_brought_back_is_still_missed(stack: Stack) -> None:
+    stack.start(["redis", "chain"])
+    until(lambda: block_number(stack) >= 3)
+    process = ProcessId.of(pids(stack)["chain"] or 0)
+    assert process is not None
+    tree = process.tree()
+    os.kill(process.pid, signal.SIGKILL)
+    assert wait_gone(tree, DEADLINE_S)
+    saved = SavedState(stack.profile.home / "chain")
+    saved.file.write_text("{")
+    saved.copy.unlink(missing_ok=True)
+
+    with pytest.raises(PartFailed, match="cut off by a kill"):
+        stack.start(["redis", "chain"])
+
+    assert {part.name: part.state for part in stack.status()} == {"redis": "up", "chain": "dead"}
+
+
 def test_a_part_killed_on_purpose_does_not_end_the_stack_and_returns_on_its_port(stack: Stack) -> None:
     stack.start(["redis", "chain"])
     port = stack.status()[0].ports["redis"]
@@ -130,12 +150,15 @@ def test_a_part_that_dies_after_its_restart_is_reported_again(stack: Stack) -> N
         stack.watch(threading.Event())
 
 
-def test_watching_ends_when_the_stack_is_taken_down_elsewhere(stack: Stack, make_stack: MakeStack) -> None:
-    stack.start(["redis"])
+def test_watching_ends_when_the_stack_is_taken_down_elsewhere(
+    stack: Stack, make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.local.stack.WATCH_S", 0.01)  # sees every moment of the end
+    stack.start(["redis", "chain"])
 
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(stack.watch, threading.Event())
-        assert make_stack().stop() == ["redis"]
+        assert set(make_stack().stop()) == {"redis", "chain"}
         watching.result(timeout=DEADLINE_S)
 
     assert stack.endpoints == {}
