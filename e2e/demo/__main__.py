@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import signal
 import threading
 import time
 from types import FrameType
+from typing import TextIO
 
 from rich.console import Console
 
-from e2e.demo.steps import Notes, is_unfinished, tell
+from e2e.demo.steps import Notes, Stage, is_unfinished, tell
 from e2e.demo.story import STEPS
 from e2e.world import World
-from infra.local.launch import PartFailed
+from infra.local.errors import LocalError
+from infra.local.profile import Profile
 from infra.local.stack import Stack
 
 PROFILE = "demo"
@@ -28,20 +31,37 @@ def main() -> int:
     console = Console(soft_wrap=True)
     stopped = threading.Event()
     _stop_on_signals(stopped)
+    if (held := _only_one()) is None:
+        console.print("a demo runs already: stop it with Ctrl-C where it runs")
+        return 1
     stack = Stack(PROFILE, report=lambda line: console.print(f"  {line}", markup=False, highlight=False))
     failed = 1
     try:
         failed = _tell(stack, console, fresh=args.fresh)
         if not args.exit:
             _stay(stack, console, stopped)
-    except PartFailed as error:
+    except LocalError as error:
         console.print(str(error), markup=False)
         failed = 1
     except KeyboardInterrupt:
         console.print("stopping")
     finally:
         stack.stop()
+        held.close()
     return 1 if failed else 0
+
+
+def _only_one() -> TextIO | None:
+    """The lock that a running demo holds: a second one would stop the stack of the first. It ends with its process."""
+    home = Profile.named(PROFILE).home
+    home.mkdir(parents=True, exist_ok=True)
+    held = (home / "demo.lock").open("w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        return None
+    return held
 
 
 def _tell(stack: Stack, console: Console, *, fresh: bool) -> int:
@@ -57,11 +77,15 @@ def _tell(stack: Stack, console: Console, *, fresh: bool) -> int:
     console.print(f"  {len(stack.status())} processes, {used_mib} MiB, {time.monotonic() - started:.0f} s")
     genesis = world.chain.w3.eth.get_block(1)["hash"].to_0x_hex()
     notes = Notes.load(story, genesis)
-    failed = tell(STEPS, world, notes, console, PROFILE)
+    failed = tell(STEPS, world, notes, Stage(console, PROFILE, lambda: _dead(stack)))
     console.print(
         f"demo: {len(STEPS)} steps, {failed} failed  ({time.monotonic() - started:.0f} s)", markup=False
     )
     return failed
+
+
+def _dead(stack: Stack) -> list[str]:
+    return [part.name for part in stack.status() if part.state == "dead"]
 
 
 def _stay(stack: Stack, console: Console, stopped: threading.Event) -> None:

@@ -145,6 +145,14 @@ def ledger(world: World) -> list[str]:
     return figures
 
 
+def holds_claim(world: World, log: Any) -> bool:
+    """Whether the ledger has posted the transaction of a Claimed event, which it does when that is final."""
+    query = (
+        "select 1 from ledger_transactions where kind = 'claimed' and state = 'posted' and block_number = $1"
+    )
+    return bool(world.rows("billing", query, log["blockNumber"]))
+
+
 def reconciled(world: World) -> dict[str, Any]:
     """The reconciliation when it is exact, otherwise nothing."""
     report = world.operator().usage.reconcile()

@@ -81,11 +81,21 @@ def check(holds: object, promise: str) -> None:
         raise StepFailed(promise)
 
 
-def tell(steps: list[Step], world: World, notes: Notes, console: Console, profile: str) -> int:
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a story is told: its console, the name of its stack, and which parts of that have died."""
+
+    console: Console
+    profile: str
+    dead: Callable[[], list[str]]
+
+
+def tell(steps: list[Step], world: World, notes: Notes, stage: Stage) -> int:
     """Runs every step that is not done yet; returns how many failed (the story stops at the first).
 
     Whatever ends a step, its notes are kept: a step may be run again from anywhere inside it.
     """
+    console = stage.console
     for number, step in enumerate(steps, 1):
         head = f"[bold]{number:>2}/{len(steps)}[/] {step.title}"
         if step.name in notes.done:
@@ -97,8 +107,11 @@ def tell(steps: list[Step], world: World, notes: Notes, console: Console, profil
         except Exception as error:  # noqa: BLE001 - whatever broke the step ends the story with a pointer to its log
             console.print(f"{head}  [red]failed[/]")
             console.print(f"     {type(error).__name__}: {error}", markup=False)
+            dead = stage.dead()
+            if dead:
+                console.print(f"     died meanwhile: {', '.join(dead)}")
             console.print(
-                f"     read the log: make logs PROFILE={profile} ARGS={step.log}\n"
+                f"     read the log: make logs PROFILE={stage.profile} ARGS={dead[0] if dead else step.log}\n"
                 "     run the same command again to go on from here, or make demo ARGS=--fresh to begin again",
                 markup=False,
                 highlight=False,

@@ -133,9 +133,11 @@ def buy_licenses(world: World, notes: Notes) -> list[str]:
         "the whole grant is final",
     )
     owner = world.chain.call("License", "ownerOf", token_id)
+    paid = world.logs("LicenseSale", "LicensePurchased", tokenId=token_id)[0]["args"]["price"]
+    brief = world.logs("LicenseSale", "LicensePurchased", tokenId=notes["brief_license"])[0]["args"]
     return [
-        f"chain: license {token_id} belongs to {owner}, paid {format_amount(PRICE)} tUSD",
-        f"chain: license {notes['brief_license']} lasts {BRIEF_S} s; it answers now",
+        f"chain: license {token_id} belongs to {owner}, paid {format_amount(paid)} tUSD",
+        f"chain: license {notes['brief_license']} lasts {brief['endTime'] - brief['startTime']} s; it answered",
         f"licensing: grant {grant['grant_id'][-24:]}: granted {grant['granted']}, free {grant['free']}, "
         f"leased {grant['leased']}, spent {grant['spent']}",
     ]
@@ -165,13 +167,18 @@ def deposit_and_go_on(world: World, notes: Notes) -> list[str]:
     eventually(
         lambda: books.grant(world, "deposit", deposit_id)["granted"] >= DEPOSIT, "the deposit is final"
     )
-    rows = calls.held_out(30)
+    rows, before = calls.held_out(30), calls.totals(world, notes)["units"]
     for number in range(len(world.config.gateway)):
         calls.through(world, notes, "buyer", rows, replica=number)
     spendable = world.chain.call("UsageEscrow", "depositOf", bytes.fromhex(deposit_id[2:]))[3]
+    sent = len(rows) * len(world.config.gateway)
+    more = eventually(
+        lambda: n if (n := calls.totals(world, notes)["units"] - before) >= sent else 0,
+        "the calls are in Kafka",
+    )
     return [
         f"chain: {format_amount(spendable)} tUSD locked in the escrow for the operator",
-        "60 more rows answered",
+        f"Kafka: {more} more rows recorded",
     ]
 
 
@@ -237,6 +244,7 @@ def claim(world: World, notes: Notes) -> list[str]:
     claims = world.logs("RevenueRouter", "Claimed", account=publisher.chain.wallet)
     check(claims, "the chain has the claim")
     paid = claims[-1]
+    eventually(lambda: books.holds_claim(world, paid), "the claim is final and in the ledger")
     return [
         f"chain: the owner's balance rose by {format_amount(paid['args']['amount'])} tUSD in "
         f"{paid['transactionHash'].to_0x_hex()}",

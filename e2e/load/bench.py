@@ -9,10 +9,12 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROFILE = "bench"
 # Each of these starts and stops what it needs, so it runs before the whole stack is up.
 ALONE = ("services/chain-indexer/bench/events.py", "services/billing/bench/records.py")
+ON_THE_STACK = ("gateway", "revocation")
+TERMINATED = 143
 
 
 def main() -> int:
@@ -35,19 +39,33 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="also append the lines to this file")
     args = parser.parse_args()
     started = time.monotonic()
+    known = (*ALONE, *ON_THE_STACK)
+    if not any(args.only in name for name in known):
+        parser.error(f"no bench is called {args.only}: {', '.join(known)}")
     if args.only in "gateway":
         wrk.find()
-    lines = [line for script in ALONE if args.only in script for line in _alone(script)]
-    if not args.only or args.only in "gateway revocation":
-        lines += _on_the_stack(args.only)
-    facts = machine()
-    text = "".join(json.dumps({**line, **facts}) + "\n" for line in lines)
-    sys.stdout.write(text)
-    if args.out:
-        with args.out.open("a") as stream:
-            stream.write(text)
-    print(f"bench: {len(lines)} cases in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    signal.signal(
+        signal.SIGTERM, lambda _number, _frame: sys.exit(TERMINATED)
+    )  # so that the stack is stopped
+    facts, told = machine(), 0
+    # Each line as it is measured: what fails later takes no figure away.
+    for line in _lines(args.only):
+        text = json.dumps({**line, **facts}) + "\n"
+        print(text, end="", flush=True)
+        if args.out:
+            with args.out.open("a") as stream:
+                stream.write(text)
+        told += 1
+    print(f"bench: {told} cases in {time.monotonic() - started:.0f} s", file=sys.stderr)
     return 0
+
+
+def _lines(only: str) -> Iterator[dict[str, Any]]:
+    for script in ALONE:
+        if only in script:
+            yield from _alone(script)
+    if any(only in name for name in ON_THE_STACK):
+        yield from _on_the_stack(only)
 
 
 def machine() -> dict[str, Any]:
@@ -72,7 +90,7 @@ def _alone(script: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def _on_the_stack(only: str) -> list[dict[str, Any]]:
+def _on_the_stack(only: str) -> Iterator[dict[str, Any]]:
     stack = Stack(PROFILE, report=lambda line: print(f"  {line}", file=sys.stderr))
     stack.stop()
     stack.wipe()
@@ -80,16 +98,15 @@ def _on_the_stack(only: str) -> list[dict[str, Any]]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             world, notes = World(stack.endpoints), Notes(Path(folder) / "notes.json")
-            return _cases(stack, world, notes, only)
+            yield from _cases(stack, world, notes, only)
     finally:
         stack.stop()
 
 
-def _cases(stack: Stack, world: World, notes: Notes, only: str) -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = []
+def _cases(stack: Stack, world: World, notes: Notes, only: str) -> Iterator[dict[str, Any]]:
     if only in "gateway":
         print("… gateway http-1k-c16", file=sys.stderr)
-        lines.append(gateway.run(stack, world, notes))
+        yield gateway.run(stack, world, notes)
     if only in "revocation":
         print("… revocation", file=sys.stderr)
         for step in (story.train_model, story.publish_model, story.create_plans):
@@ -98,8 +115,7 @@ def _cases(stack: Stack, world: World, notes: Notes, only: str) -> list[dict[str
             books.fund(world, world.actor(name).address, story.FUNDS)
             calls.make_key(world, notes, name)
         token_id, _ = world.client("giver").chain.buy(revocation.endless_plan(world, notes))
-        lines.append(revocation.run(world, notes, token_id))
-    return lines
+        yield revocation.run(world, notes, token_id)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def find() -> str:
 
 
 def run(target: Target, *, connections: int, seconds: int) -> Load:
-    """One run; raises SystemExit where wrk is missing, AssertionError on any refused request."""
+    """One run; raises SystemExit where wrk is missing, AssertionError on any refused request or broken connection."""
     wrk = find()
     env = {
         **os.environ,
@@ -67,6 +67,7 @@ def run(target: Target, *, connections: int, seconds: int) -> Load:
     figures = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     load = Load(**figures, cpu_s=_children_cpu_s() - before)
     assert load.refused == 0, f"{load.refused} of {load.requests} requests to {target.url} were refused"
+    assert load.broken == 0, f"{load.broken} connections to {target.url} broke"
     return load
 
 

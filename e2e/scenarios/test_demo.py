@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from e2e.demo import refusals, story
-from e2e.demo.steps import Notes, Step, StepFailed, is_unfinished, tell
+from e2e.demo.steps import Notes, Stage, Step, StepFailed, is_unfinished, tell
 from e2e.scenarios.conftest import Installation
 from e2e.world import World
 from infra.local.paths import ROOT
@@ -30,6 +30,7 @@ class Story:
 
     def __init__(self, notes: Path) -> None:
         self.mended = False
+        self.dead: list[str] = []
         self.ran: list[str] = []
         self.output = io.StringIO()
         self._notes = notes
@@ -37,7 +38,8 @@ class Story:
 
     def tell(self, stack_id: str = "chain-1") -> int:
         notes = Notes.load(self._notes, stack_id)
-        return tell(self.steps, World({}), notes, Console(file=self.output, width=200), "demo")
+        stage = Stage(Console(file=self.output, width=200), "demo", lambda: self.dead)
+        return tell(self.steps, World({}), notes, stage)
 
     def first(self, world: World, notes: Notes) -> list[str]:
         self.ran.append("first")
@@ -69,6 +71,14 @@ def test_a_failed_story_names_the_log_and_goes_on_where_it_failed(tmp_path: Path
     assert told.ran == ["first", "second", "second", "third"]
     assert "license 7" in told.output.getvalue()
     assert not is_unfinished(path, told.steps)
+
+
+def test_the_log_of_a_part_that_died_is_named_before_the_steps_own(tmp_path: Path) -> None:
+    told = Story(tmp_path / "story.json")
+    told.dead = ["indexer"]
+    assert told.tell() == 1
+    assert "died meanwhile: indexer" in told.output.getvalue()
+    assert "make logs PROFILE=demo ARGS=indexer" in told.output.getvalue()
 
 
 def test_notes_of_another_chain_are_dropped(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from licet_kit.testing.anvil import Anvil
 from licet_kit.testing.databases import Databases
 from licet_kit.testing.servers import repository_root, running_servers
 from licet_kit.testing.topics import Topics
+from sqlalchemy import text
 
 # The defaults of the settings.
 PACE = Pace(max_span=96, limits=Limits(fork_polls=3, lag_polls=50))
@@ -88,6 +89,10 @@ async def backfill(servers: dict[str, Any], databases: Databases) -> dict[str, A
             while follower.tip is None or follower.tip.number < head:
                 await follower.step()
             wall_s, cpu_s = time.perf_counter() - started, _cpu_s() - before
+            async with engine.connect() as connection:
+                stored = await connection.scalar(text("SELECT count(*) FROM raw_event"))
+            if stored != logs:
+                raise SystemExit(f"bench: {stored} of {logs} events are in the mirror")
     return {
         "bench": "indexer",
         "case": "backfill",

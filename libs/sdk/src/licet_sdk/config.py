@@ -70,6 +70,12 @@ class Config:
             config = replace(config, chains_file=path)
         for name in _CREDENTIALS:
             if value := _secret(env, f"LICET_{name.upper()}"):
+                if not (value.isascii() and value.isprintable()):
+                    raise ConfigError(
+                        "config_invalid",
+                        f"LICET_{name.upper()} holds characters that no credential has",
+                        "copy it again: letters, digits and ASCII signs alone",
+                    )
                 config = replace(config, **_field(name, value))
         return config
 
