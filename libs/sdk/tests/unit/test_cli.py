@@ -72,6 +72,17 @@ def test_a_missing_credential_says_where_it_comes_from(
     )
 
 
+def test_a_service_that_is_away_is_one_json_error_and_nothing_else(
+    run: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LICET_BILLING_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("LICET_API_KEY", "key")
+    assert run("usage", "--json") == 3
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert json.loads(printed.err)["error"] == "unreachable"
+
+
 @contextmanager
 def server(pages: dict[str, object]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
+import stamina
 import typer
 from typer._click.exceptions import ClickException  # typer's own copy of click has no public name
 
@@ -54,6 +55,8 @@ def main() -> None:
     """
     argv = sys.argv[1:]
     as_json = "--json" in argv
+    # Retries would be logged to stdout, between the lines of the answer.
+    stamina.instrumentation.set_on_retry_hooks([])
     # --json is accepted after the command as well, where people type it.
     if as_json:
         argv = ["--json", *(a for a in argv if a != "--json")]
