@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -39,13 +40,28 @@ def shared() -> set[str]:
     return {n for n in names if n != "_FILE"}
 
 
+# Prints the variables of a settings class, and what it says when only NAME_FILE is set, to a file that is not there.
+VARIABLES = """
+import json, os
+from licet_kit.settings import SettingsInvalid, environment_names, load_settings
+from {module}.settings import {settings} as settings
+
+def said(name):
+    os.environ.clear()
+    os.environ[name + "_FILE"] = "/absent"
+    try:
+        load_settings(settings)
+    except SettingsInvalid as error:
+        return str(error)
+
+print(json.dumps({{name: said(name) for name in environment_names(settings).values()}}))
+"""
+
+
+@cache
 def accepted(module: str, settings: str) -> dict[str, str]:
-    """Field → environment variable of a settings class."""
-    program = (
-        "import json; from licet_kit.settings import environment_names as names; "
-        f"from {module}.settings import {settings} as s; print(json.dumps(names(s)))"
-    )
-    answer = printed(program)
+    """Each environment variable of a settings class, and what an unreadable NAME_FILE for it leads to."""
+    answer = printed(VARIABLES.format(module=module, settings=settings))
     assert isinstance(answer, dict)
     return answer
 
@@ -70,8 +86,15 @@ def test_settings_have_the_prefixes_of_the_page() -> None:
 def test_unprefixed_settings_are_the_shared_ones_of_the_page() -> None:
     found: set[str] = set()
     for prefix, (module, settings) in SERVICES.items():
-        found |= {n for n in accepted(module, settings).values() if not n.startswith((prefix, PROCESS_WIDE))}
+        found |= {n for n in accepted(module, settings) if not n.startswith((prefix, PROCESS_WIDE))}
     assert found == shared()
+
+
+@pytest.mark.parametrize("prefix", SERVICES)
+def test_every_setting_has_a_file_form(prefix: str) -> None:
+    found = accepted(*SERVICES[prefix])
+    assert found
+    assert {n: said for n, said in found.items() if f"{n}_FILE: cannot read /absent" not in said} == {}
 
 
 @pytest.mark.parametrize("prefix", SERVICES)
@@ -87,7 +110,7 @@ def test_check_config_names_a_file_form_of_what_is_missing(prefix: str) -> None:
 @pytest.mark.parametrize("prefix", SERVICES)
 def test_every_service_with_a_database_takes_migrate(prefix: str) -> None:
     module, settings = SERVICES[prefix]
-    owns = "DATABASE_URL" in accepted(module, settings).values()
+    owns = "DATABASE_URL" in accepted(module, settings)
     run = subprocess.run(
         [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False
     )
