@@ -212,7 +212,7 @@ def prove_receipt(world: World, notes: Notes) -> list[str]:
     buyer = world.client("buyer")
     charge = next(c for c in buyer.usage.charges() if int(c["amount"]) > 0)
     answer = buyer.usage.receipt(charge["request_id"])
-    proven = receipts.verify(answer, world.chain)
+    proven = receipts.verify(answer, world.chain, charge["request_id"])
     check(
         {"signature", "certificate", "charge", "settlement"} == {c.name for c in proven},
         "all four parts hold",

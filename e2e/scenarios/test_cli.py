@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from licet_sdk import receipts
+from licet_sdk.chain import Chain
 from licet_sdk.cli.money import parse_amount
+from licet_sdk.errors import VerificationFailed
 from web3 import Web3
 
 from e2e.demo import books, calls, story
 from e2e.observe import eventually
 from e2e.scenarios.conftest import Buyer, Installation
+from e2e.world import World
 from infra.local.paths import VENV
 
 LICET = VENV / "bin" / "licet"
 TIMEOUT_S = 60
-DONE, WRONG_USE, UNREACHABLE, REFUSED, BY_CONTRACT, DIFFERS = 0, 2, 3, 4, 5, 6
+DONE, WRONG_USE, UNREACHABLE, REFUSED, BY_CONTRACT, FORGED = 0, 2, 3, 4, 5, 6
 MODEL = "clinic/tumour-risk"
 
 
@@ -261,6 +268,7 @@ def test_money_flows_from_a_charged_call_to_the_owner(
         "charge",
         "settlement",
     }
+    _forgeries_are_found(person, world, buyer, paid)
     report = eventually(
         lambda: r.value if (r := operator.run("reconcile", "--json")).status == DONE else {},
         "the books agree",
@@ -273,6 +281,56 @@ def test_money_flows_from_a_charged_call_to_the_owner(
     claimed = publisher.run("claim", MODEL, "--json").value
     assert world.chain.balance(owner) - before == parse_amount(claimed["claimed"]) > 0
     assert publisher.run("claim", MODEL, "--json").refusal(BY_CONTRACT)
+
+
+def _forgeries_are_found(person: Shell, world: World, buyer: Buyer, paid: str) -> None:
+    """A billing service that lies: about the units, with another call's receipt, with anything but a receipt."""
+    usage = world.client(buyer.name).usage
+    true = usage.receipt(paid)
+    other = next(c["request_id"] for c in usage.charges() if c["request_id"] != paid)
+    units = true["receipt"]["units"]
+    forged = {
+        "receipt_altered": {**true, "receipt": {**true["receipt"], "units": int(units) - 1}},
+        "charge_altered": {**true, "charge": {**true["charge"], "amount": "1"}},
+        "wrong_receipt": usage.receipt(other),
+        "receipt_malformed": {"receipt": {"request_id": paid}},
+    }
+    for code, answer in forged.items():
+        with serving({f"/v1/receipts/{paid}": answer}) as url:
+            told = person.run("receipt", "verify", paid, "--json", LICET_BILLING_URL=url)
+        assert told.refusal(FORGED)["error"] == code
+
+    class Elsewhere(Chain):
+        """The same chain, on which the deposit is another payer's."""
+
+        def call(self, contract: str, function: str, *args: Any) -> Any:
+            found = super().call(contract, function, *args)
+            return (self.wallet, *found[1:]) if function == "depositOf" else found
+
+    chain = Elsewhere(world.actor("stranger").config(world.config))
+    with contextlib.closing(chain), pytest.raises(VerificationFailed, match="charge_misplaced"):
+        receipts.verify(true, chain, paid)
+
+
+@contextlib.contextmanager
+def serving(pages: dict[str, object]) -> Iterator[str]:
+    """A server with these JSON pages."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(pages[self.path]).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
 
 
 def test_wallets_without_money_or_gas_are_told(

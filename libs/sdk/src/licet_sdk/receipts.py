@@ -24,12 +24,25 @@ class Check:
     detail: str
 
 
-def verify(answer: dict[str, Any], chain: Chain) -> list[Check]:
-    """Checks signature, certificate, charge and settlement of billing's receipt answer.
+def verify(answer: dict[str, Any], chain: Chain, request_id: str) -> list[Check]:
+    """Checks signature, certificate, charge and settlement of billing's receipt answer for one request.
 
     Returns what was proven. Raises VerificationFailed at the first thing that does not hold, and when the receipt is
     still provisional, because then nothing is proven yet.
     """
+    try:
+        return _verify(answer, chain, request_id)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise VerificationFailed(
+            "receipt_malformed", f"the answer is no receipt: {type(error).__name__}: {error}", "report it"
+        ) from error
+
+
+def _verify(answer: dict[str, Any], chain: Chain, request_id: str) -> list[Check]:
+    if answer["receipt"]["request_id"] != request_id:
+        raise VerificationFailed(
+            "wrong_receipt", f"the answer is the receipt of {answer['receipt']['request_id']}", "report it"
+        )
     if answer["chain_id"] != chain.chain_id or answer["escrow"] != chain.addresses["UsageEscrow"].lower():
         raise VerificationFailed(
             "wrong_chain", "the receipt names another chain or escrow", "use its chains file"
@@ -95,6 +108,7 @@ def _settlement(answer: dict[str, Any], receipt_hash: bytes, chain: Chain) -> li
     if not sumtree.verify(leaf, steps, item.payer_root, item.amount):
         raise VerificationFailed("charge_altered", "the charge is not a leaf of the payer's sum tree")
     operator = Web3.to_checksum_address(settled["operator"])
+    _check_source(answer, item, chain)
     root = bytes(chain.call("UsageEscrow", "batchRootOf", operator, int(settled["batch"])))
     proof = [_bytes(p) for p in settled["item_proof"]]
     if not merkle.verify(settlement.item_leaf(item), proof, root):
@@ -105,6 +119,20 @@ def _settlement(answer: dict[str, Any], receipt_hash: bytes, chain: Chain) -> li
             "settlement", f"batch {settled['batch']}, root 0x{root.hex()} on chain, tx {settled['tx_hash']}"
         ),
     ]
+
+
+def _check_source(answer: dict[str, Any], item: settlement.Item, chain: Chain) -> None:
+    """The item draws from a deposit of the charge's payer, in its currency, at the operator that certified the call,
+    and for the asset that was called."""
+    payer, operator, token = chain.call("UsageEscrow", "depositOf", item.source)[:3]
+    charge, certified = answer["charge"], answer["segment"]["certificate"]["operator"]
+    stated = (charge["payer"], certified, charge["currency"], answer["receipt"]["asset_id"])
+    settled_by = answer["settlement"]["operator"]
+    found = (payer.lower(), operator.lower(), token.lower(), "0x" + item.asset_id.hex())
+    if tuple(value.lower() for value in stated) != found or settled_by.lower() != operator.lower():
+        raise VerificationFailed(
+            "charge_misplaced", "the settled item is not of this payer, operator, currency and asset"
+        )
 
 
 def _item(fields: dict[str, Any]) -> settlement.Item:

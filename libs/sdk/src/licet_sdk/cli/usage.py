@@ -68,7 +68,7 @@ def verify(
 
     output: Output = context.obj
     client = connect(context)
-    checks = receipts.verify(client.usage.receipt(request_id), client.chain)
+    checks = receipts.verify(client.usage.receipt(request_id), client.chain, request_id)
     output.rows(
         [{"check": c.name, "result": c.detail} for c in checks], ["check", "result"], f"receipt {request_id}"
     )
