@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from licet_gateway.dataplane.client import BODY_TIMEOUT_NS, HEAD_TIMEOUT_NS, IDLE_TIMEOUT_NS, LINGER_NS
 from licet_gateway.dataplane.clock import now_ns
 from licet_gateway.domain import Outcome
+from licet_gateway.settings import DataPlaneLimits
 from licet_gateway.testing.inner import PATH, Inner, inner
 from licet_gateway.testing.wire import Response, request, wire
 from licet_kit.testing.plugin import Eventually
@@ -218,3 +221,106 @@ async def test_a_head_request_gets_no_body(inside: Inner) -> None:
         response = await connection.receive()
         assert (response.status, response.headers["content-length"]) == (404, "0")
         assert await connection.ended()
+
+
+@pytest.fixture
+async def narrow(tmp_path: Path) -> AsyncIterator[Inner]:
+    """One connection to Triton, and little patience."""
+    limits = DataPlaneLimits(upstream_connections=1, call_timeout_s=1.0)
+    async with inner(tmp_path, limits=limits) as made:
+        yield made
+
+
+async def test_a_call_that_waits_for_a_connection_gets_one_when_another_is_cut(narrow: Inner) -> None:
+    narrow.upstream.script, narrow.upstream.after = OK, b"the end"
+    async with wire(narrow.port) as first, wire(narrow.port) as second:
+        # Too long to be held until it is whole, and never whole: it has the only connection.
+        sent = request("POST", PATH, b"x" * 100_000, narrow.key.header)
+        await first.send(sent[:-1000])
+        await asyncio.sleep(0.2)
+        await second.send(request("POST", PATH, b"the end", narrow.key.header))
+        await asyncio.sleep(0.2)
+        first.abort()
+        async with asyncio.timeout(5):
+            assert (await second.receive()).status == 200
+
+
+async def test_a_call_that_finds_no_connection_in_time_is_refused(narrow: Inner) -> None:
+    async with wire(narrow.port) as first, wire(narrow.port) as second:
+        await first.send(request("POST", PATH, b"x" * 100_000, narrow.key.header)[:-1000])
+        await asyncio.sleep(0.2)
+        await second.send(request("POST", PATH, b"body", narrow.key.header))
+        await asyncio.sleep(1.2)
+        narrow.plane.sweep()
+        async with asyncio.timeout(5):
+            answer = await second.receive()
+        assert (answer.status, answer.json["code"]) == (503, "model_not_ready")
+        first.abort()
+
+
+async def test_metadata_that_triton_does_not_tell_in_time_is_asked_for_again(narrow: Inner) -> None:
+    asked = request("GET", PATH.removesuffix("/infer"))
+    async with wire(narrow.port) as first, wire(narrow.port) as second:
+        await first.send(asked)
+        await asyncio.sleep(1.2)
+        narrow.plane.sweep()
+        async with asyncio.timeout(5):
+            assert (await first.receive()).status == 503
+        narrow.upstream.script = OK
+        await second.send(asked)
+        async with asyncio.timeout(5):
+            assert (await second.receive()).status == 200
+
+
+@pytest.mark.parametrize("ending", ["half-close", "reset", "close after a late read"])
+async def test_no_answer_arrives_that_is_not_charged(
+    inside: Inner, eventually: Eventually, ending: str
+) -> None:
+    """A client that pipelines, takes little at a time, and goes in the worst moment."""
+    size, calls = 3000, 200
+    whole = b"R" * size
+    inside.upstream.script = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (size, whole)
+    records: list[tuple[Outcome, int]] = []
+
+    def charged() -> int:
+        while found := inside.records():
+            records.extend((r.record.outcome, r.record.units) for r in found)
+        return records.count((Outcome.OK, 1))
+
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", inside.port))
+        (connection,) = await eventually(lambda: list(inside.plane.connections), 5)
+        # As small as it is at the start of a connection over a long way.
+        served = connection._transport.get_extra_info("socket")
+        served.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+        sending = asyncio.create_task(
+            loop.sock_sendall(client, request("POST", PATH, b"body", inside.key.header) * calls)
+        )
+        await eventually(connection._transport.get_write_buffer_size, 5)
+        received = b""
+        async with asyncio.timeout(20):
+            while received.count(whole) < calls // 4:
+                # The gateway always has something more to hand over.
+                if connection._transport.get_write_buffer_size():
+                    received += await loop.sock_recv(client, 2048)
+                await asyncio.sleep(0)
+        if ending == "half-close":
+            await sending
+            client.shutdown(socket.SHUT_WR)
+        if ending != "reset":
+            await asyncio.sleep(0.2)
+            with contextlib.suppress(TimeoutError, OSError):
+                async with asyncio.timeout(1):
+                    while chunk := await loop.sock_recv(client, 4096):
+                        received += chunk
+        sending.cancel()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await eventually(lambda: not inside.plane.connections, 5)
+    inside.plane.sweep()
+    await eventually(lambda: inside.plane.busy == 0, 5)
+    assert calls // 4 <= received.count(whole) <= charged()
+    # One at a time waits for the socket.
+    assert records.count((Outcome.CLIENT_GONE, 0)) <= 2

@@ -12,6 +12,7 @@ from licet_gateway.dataplane.credentials import read_credential
 from licet_gateway.dataplane.http import HttpError, RequestHead
 from licet_gateway.dataplane.reader import BACKLOG_MAX, RequestReader
 from licet_gateway.dataplane.routes import Action, find_route
+from licet_gateway.dataplane.stage import Stage
 from licet_gateway.domain import Credential, Refusal
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class ClientConnection(asyncio.Protocol):
         "_fields",
         "_fields_head",
         "_head",
+        "_held_back",
         "_lingering",
+        "_looks",
         "_paused",
         "_plane",
         "_read_ns",
@@ -52,6 +55,7 @@ class ClientConnection(asyncio.Protocol):
         "_write_full_ns",
         "broken",
         "closed",
+        "unsettled",
     )
 
     _transport: asyncio.Transport
@@ -74,9 +78,14 @@ class ClientConnection(asyncio.Protocol):
         self._credential_head: RequestHead | None = None
         self._fields = b""
         self._fields_head: RequestHead | None = None
+        # The next request waits until the socket has taken the last answer, and whether that is looked at soon.
+        self._held_back = False
+        self._looks = False
         # Closed after everything was handed to the socket; broken: before.
         self.closed = False
         self.broken = False
+        # Metered answers that are written and not yet charged: at most one.
+        self.unsettled = 0
 
     # --- what the loop tells
 
@@ -88,7 +97,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._plane.connections.discard(self)
-        if self._closing and exc is None:
+        if self._closing and exc is None and not self.broken:
             self.closed = True
         elif not self.closed:
             self.broken = True
@@ -96,10 +105,11 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         # A client that stops sending while it waits is taken to be gone, as nginx does: a close looks like this.
-        if self._transport.get_write_buffer_size():
-            self.broken = True
-        else:
+        if not self._transport.get_write_buffer_size():
             self.closed = True
+        elif self.unsettled:
+            # What nobody is charged for must not arrive either; a plain close would still send it.
+            self._cut()
         self._leave_call()
         return False
 
@@ -112,6 +122,8 @@ class ClientConnection(asyncio.Protocol):
             self._reader.feed(data)
         except HttpError as error:
             self._reject(error)
+        if self._held_back:
+            self._next_request()
         if self._reader.backlog > BACKLOG_MAX:
             self.pause_reading()
 
@@ -124,8 +136,11 @@ class ClientConnection(asyncio.Protocol):
         self._write_full_ns = 0
         if self._call is not None:
             self._call.on_client_drained()
-        else:
-            self._next_request()
+            return
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        if self.unsettled:
+            self._plane.settle_soon()
+        self._next_request()
 
     # --- what the reader tells
 
@@ -206,7 +221,7 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """The answer cannot be completed: the client must not take it for whole."""
         self._call = None
-        self._transport.abort()
+        self._cut()
 
     def pause_reading(self) -> None:
         if not self._paused and not self._transport.is_closing():
@@ -221,22 +236,32 @@ class ClientConnection(asyncio.Protocol):
     # --- time
 
     def sweep(self, now: int) -> None:
-        """Ends what stalls: half a head, half a body, an answer nobody reads, a connection nobody uses."""
+        """Ends what stalls: half a head, half a body, an answer nobody reads, a connection nobody uses, a call that
+        waits too long for a connection to Triton."""
+        if self._call is not None and self._call.stage is Stage.CONNECTING and now >= self._call.deadline_ns:
+            self._call.on_deadline()
         if self._write_full_ns and now - self._write_full_ns > BODY_TIMEOUT_NS:
-            self._transport.abort()
+            self._cut()
         elif self._lingering:
             if now - self._read_ns > LINGER_NS:
                 self._transport.close()
         elif self._answered and self._request_whole:
-            limit = IDLE_TIMEOUT_NS if self._reader.idle else HEAD_TIMEOUT_NS
-            if now - self._read_ns > limit:
-                self._closing = True
-                self._transport.close()
+            self._sweep_between_requests(now)
         elif not self._request_whole and not self._paused and now - self._read_ns > BODY_TIMEOUT_NS:
             self._reject(HttpError(408, "the request body stopped coming"))
 
+    def _sweep_between_requests(self, now: int) -> None:
+        if self._held_back:
+            self._next_request()
+        limit = IDLE_TIMEOUT_NS if self._reader.idle else HEAD_TIMEOUT_NS
+        if now - self._read_ns > limit:
+            self._closing = True
+            self._transport.close()
+
     def close_if_idle(self) -> None:
         """The gateway leaves; a busy connection is closed after its answer."""
+        if self._held_back:
+            self._next_request()
         if self._answered and self._reader.idle:
             self._closing = True
             self._transport.close()
@@ -280,16 +305,45 @@ class ClientConnection(asyncio.Protocol):
     def _next_request(self) -> None:
         if not self._answered:
             return
+        self._held_back = False
         if self._closing:
             self._end()
-        elif self._request_whole and not self._write_full_ns:
-            # Answers that nobody reads would pile up otherwise.
+        elif self._request_whole and self._transport.get_write_buffer_size():
+            # Answers that nobody reads would pile up otherwise, and of several in one buffer nobody could say which
+            # of them left before a client reset the connection. The loop sends what is written at the end of its turn.
+            self._held_back = True
+            self._look_soon()
+        elif self._request_whole:
             self._read_ns = now_ns()
             self.resume_reading()
             try:
                 self._reader.next_request()
             except HttpError as error:
                 self._reject(error)
+            if self._held_back:
+                self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Where a request waits behind an answer: looks in the next turn whether the socket has taken that."""
+        if self._reader.backlog and not self._looks and not self._write_full_ns:
+            self._looks = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        self._looks = False
+        if self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size():
+            # The client does not take its answer: `resume_writing` follows when it has.
+            self._transport.set_write_buffer_limits(high=0)
+        else:
+            self._next_request()
+
+    def _cut(self) -> None:
+        """Ends the connection at once; what the socket has not taken never arrives."""
+        if self._transport.get_write_buffer_size():
+            self.broken = True
+        self._transport.abort()
 
     def _end(self) -> None:
         """Closes after the answer; a client that is still sending is heard out for a moment first."""
@@ -318,7 +372,7 @@ class ClientConnection(asyncio.Protocol):
         self._closing = True
         self._read_ns = now_ns()
         if started:
-            self._transport.abort()
+            self._cut()
         elif not self._lingering:
             self.write(replies.render_error(error.status, error.message, close=True))
             self._answered = True

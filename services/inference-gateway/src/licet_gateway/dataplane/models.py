@@ -10,13 +10,14 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from licet_gateway.dataplane import replies
+from licet_gateway.dataplane.clock import now_ns
 from licet_gateway.dataplane.refusals import UNKNOWN, UNREACHABLE
 
 if TYPE_CHECKING:
     from licet_gateway.dataplane.client import ClientConnection
     from licet_gateway.dataplane.http import ResponseHead
     from licet_gateway.dataplane.plane import DataPlane
-    from licet_gateway.dataplane.upstream import UpstreamConnection
+    from licet_gateway.dataplane.upstream import UpstreamConnection, UpstreamPool
     from licet_gateway.dataplane.versions import PinnedVersion
 
 CACHED_MAX: Final = 1024
@@ -50,10 +51,18 @@ class ModelRoutes:
         if question is not None:
             question.clients.append(client)
             return
-        question = self._asking[version.path] = _Question(self, version)
+        pool = self._plane.pick_pool(version)
+        question = self._asking[version.path] = _Question(
+            self, version, pool, now_ns() + self._plane.call_timeout_ns
+        )
         question.clients.append(client)
-        if not self._plane.pick_pool(version).acquire(question):
+        if not pool.acquire(question):
             self.answer(question, None)
+
+    def sweep(self, now: int) -> None:
+        """Ends the questions that Triton does not answer in time."""
+        for question in [asked for asked in self._asking.values() if now >= asked.deadline_ns]:
+            question.give_up()
 
     def answer(self, question: _Question, body: bytes | None) -> None:
         """Triton's answer to one question, for every client that waits for it; None where there is none."""
@@ -75,10 +84,14 @@ class ModelRoutes:
 class _Question:
     """One GET to Triton."""
 
-    def __init__(self, routes: ModelRoutes, version: PinnedVersion) -> None:
+    def __init__(
+        self, routes: ModelRoutes, version: PinnedVersion, pool: UpstreamPool, deadline_ns: int
+    ) -> None:
         self.version = version
+        self.deadline_ns = deadline_ns
         self.clients: list[ClientConnection] = []
         self._routes = routes
+        self._pool = pool
         self._status = 0
         self._body = b""
         self._connection: UpstreamConnection | None = None
@@ -103,6 +116,14 @@ class _Question:
         self._routes.answer(self, self._body if whole else None)
 
     def on_lost(self, reason: str) -> None:
+        self._routes.answer(self, None)
+
+    def give_up(self) -> None:
+        """Waits no longer, for a connection or for an answer."""
+        if self._connection is None:
+            self._pool.stop_waiting(self)
+        else:
+            self._connection.abort()
         self._routes.answer(self, None)
 
     def on_upstream_full(self) -> None:

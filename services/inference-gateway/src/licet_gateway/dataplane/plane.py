@@ -131,7 +131,12 @@ class DataPlane:
 
     def settle_when_handed_over(self, call: Call) -> None:
         """The call goes on by `settle` once its answer is with the socket, or can never be."""
+        call.client.unsettled += 1
         self._written.append(call)
+        self._tick_soon()
+
+    def settle_soon(self) -> None:
+        """A client took what was written for it."""
         self._tick_soon()
 
     def record(self, call: Call, lease: Lease, held: int, record: CallRecord) -> None:
@@ -171,12 +176,11 @@ class DataPlane:
         waiting = []
         for call in self._unsettled:
             client = call.client
-            if client.broken:
-                call.settle(handed_over=False)
-            elif client.handed_over:
-                call.settle(handed_over=True)
-            else:
+            if not (client.broken or client.handed_over):
                 waiting.append(call)
+                continue
+            client.unsettled -= 1
+            call.settle(handed_over=not client.broken)
         self._unsettled = waiting
 
     def sweep(self) -> None:
@@ -189,6 +193,7 @@ class DataPlane:
         for client in list(self.connections):
             client.sweep(now)
         self.give_up(now)
+        self._models.sweep(now)
         self.counters.beat(
             now, ready=self.ready, connections=len(self.connections), running=len(self._running)
         )

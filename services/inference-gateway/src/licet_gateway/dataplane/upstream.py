@@ -207,10 +207,7 @@ class UpstreamPool:
         if len(self._waiting) >= WAITING_MAX:
             return False
         self._waiting.append(exchange)
-        if len(self._open) + len(self._connecting) < self._max and len(self._connecting) < len(self._waiting):
-            task = asyncio.get_running_loop().create_task(self._connect())
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+        self._connect_for_waiting()
         return True
 
     def stop_waiting(self, exchange: Exchange) -> None:
@@ -232,12 +229,21 @@ class UpstreamPool:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+        # Nobody gives this one back, so who waited for it gets another.
+        self._connect_for_waiting()
 
     def close(self) -> None:
+        self._max = 0
         for task in list(self._connecting):
             task.cancel()
         for connection in list(self._open):
             connection.abort()
+
+    def _connect_for_waiting(self) -> None:
+        if len(self._open) + len(self._connecting) < self._max and len(self._connecting) < len(self._waiting):
+            task = asyncio.get_running_loop().create_task(self._connect())
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()

@@ -114,13 +114,15 @@ class Inner:
 
 
 @asynccontextmanager
-async def inner(folder: Path, *, rule: str = "request") -> AsyncIterator[Inner]:
+async def inner(
+    folder: Path, *, rule: str = "request", limits: DataPlaneLimits | None = None
+) -> AsyncIterator[Inner]:
     """Starts it; the data plane is closed and checked to be at rest afterwards."""
     upstream = Upstream()
     up_server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{up_server.sockets[0].getsockname()[1]}"
     lender = Lender(rule)
-    plane = DataPlane(folder, lender, (url,), DataPlaneLimits(), tracer=CallTracer(0.0))
+    plane = DataPlane(folder, lender, (url,), limits or DataPlaneLimits(), tracer=CallTracer(0.0))
     lender.plane = plane
     plane.caught_up = True
     plane.versions.apply(VersionState(SLUG, DIGEST, url, True, rule, 1))
