@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from licet_gateway.dataplane.client import BODY_TIMEOUT_NS, HEAD_TIMEOUT_NS, IDLE_TIMEOUT_NS, LINGER_NS
-from licet_gateway.dataplane.clock import now_ns
+from licet_gateway.dataplane.clock import SECOND, now_ns
 from licet_gateway.domain import Outcome
 from licet_gateway.settings import DataPlaneLimits
 from licet_gateway.testing.inner import PATH, Inner, inner
@@ -324,3 +324,29 @@ async def test_no_answer_arrives_that_is_not_charged(
     assert calls // 4 <= received.count(whole) <= charged()
     # One at a time waits for the socket.
     assert records.count((Outcome.CLIENT_GONE, 0)) <= 2
+
+
+async def test_a_body_that_trickles_in_is_ended(narrow: Inner) -> None:
+    async with wire(narrow.port) as connection:
+        await connection.send(request("POST", PATH, b"x" * 1000, narrow.key.header)[:-500])
+        await asyncio.sleep(1.1)
+        await connection.send(b"x")
+        await asyncio.sleep(0.1)
+        narrow.plane.sweep()
+        async with asyncio.timeout(5):
+            assert (await connection.receive()).status == 408
+
+
+async def test_a_head_counts_from_its_first_byte(inside: Inner, eventually: Eventually) -> None:
+    async with wire(inside.port) as connection:
+        await connection.send(b"POST /v2/")
+        (client,) = await eventually(lambda: list(inside.plane.connections), 5)
+        await eventually(lambda: not client._reader.idle, 5)
+        began = now_ns()
+        await asyncio.sleep(0.2)
+        await connection.send(b"models")
+        await asyncio.sleep(0.1)
+        client.sweep(began + HEAD_TIMEOUT_NS - SECOND)
+        assert not client._transport.is_closing()
+        client.sweep(began + HEAD_TIMEOUT_NS)
+        await eventually(lambda: not inside.plane.connections, 5)

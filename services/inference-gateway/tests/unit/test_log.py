@@ -206,6 +206,45 @@ def test_a_folder_belongs_to_one_gateway(tmp_path: Path) -> None:
         assert worker_folders(tmp_path) == [mine.path]
 
 
+def test_a_folder_that_is_going_or_nobodys_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    with hold(tmp_path):
+        with WorkerFolder.create(tmp_path, "worker-1") as mine:
+            pass
+        LogReader(mine.path).remove()
+        assert worker_folders(tmp_path) == []
+        # Killed in the middle of a removal.
+        (tmp_path / ".new-worker-2").mkdir()
+        assert worker_folders(tmp_path) == []
+    with hold(tmp_path):
+        assert not (tmp_path / ".new-worker-2").exists()
+
+
+def test_the_only_copy_of_live_leases_stays_until_the_next_segment_repeats_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = lease(1)
+    log = Log(folder, max_bytes=1 << 20, live=lambda: [mine], segment_bytes=600)
+    log.add_lease(mine)
+    log.flush()
+    reader = LogReader(folder)
+    # The disk takes the new file, and not what belongs into it.
+    monkeypatch.setattr(Log, "_write", lambda self: False)
+    log._turn_over()
+    monkeypatch.undo()
+    assert len(segment_numbers(folder)) == 2
+    read_all(reader)
+    reader.confirm()
+    assert len(segment_numbers(folder)) == 2
+    assert [f.terms.lease_id for f in recovered(folder)] == [mine.terms.lease_id]
+
+
+def recovered(folder: Path) -> list[Finished]:
+    reader = LogReader(folder)
+    read_all(reader)
+    return reader.recover()
+
+
 class LogMachine(RuleBasedStateMachine):
     """A worker that writes, turns over and may die; a shipper that reads, confirms and may restart, in any order."""
 

@@ -148,8 +148,6 @@ class Call:
                 self._connection.resume_reading()
             case Stage.GATHERING:
                 self.stage = Stage.DONE
-            case _:
-                pass
 
     def on_client_full(self) -> None:
         if self.stage is Stage.RUNNING:
@@ -223,6 +221,8 @@ class Call:
         self._restarts += 1
         self._plane.book.release(self._lease, self._held_units)
         self.stage = Stage.GATHERING
+        # The other rule may need bytes that were not read while the call waited.
+        self.client.resume_reading()
         self._count()
 
     def _give_up(self, refusal: Refusal) -> None:

@@ -28,6 +28,8 @@ LINGER_MAX: Final = 1024 * 1024
 # A refused request's body of this size is read to keep the connection; a longer one costs the connection.
 DISCARD_MAX: Final = 64 * 1024
 WRITE_HIGH_WATER: Final = 256 * 1024
+# Stages of a call in which only its connection knows that it waits.
+WAITING_STAGES: Final = frozenset({Stage.GATHERING, Stage.CONNECTING})
 
 
 class ClientConnection(asyncio.Protocol):
@@ -43,6 +45,7 @@ class ClientConnection(asyncio.Protocol):
         "_fields",
         "_fields_head",
         "_head",
+        "_head_ns",
         "_held_back",
         "_lingering",
         "_looks",
@@ -72,7 +75,8 @@ class ClientConnection(asyncio.Protocol):
         self._lingering = False
         self._discarded = 0
         self._paused = False
-        self._read_ns = now_ns()
+        # When bytes came last, and when the head that is being read began.
+        self._read_ns = self._head_ns = now_ns()
         self._write_full_ns = 0
         self._credential: Credential | Refusal | None = None
         self._credential_head: RequestHead | None = None
@@ -118,6 +122,8 @@ class ClientConnection(asyncio.Protocol):
             self._discard(data)
             return
         self._read_ns = now_ns()
+        if self._reader.idle:
+            self._head_ns = self._read_ns
         try:
             self._reader.feed(data)
         except HttpError as error:
@@ -238,8 +244,9 @@ class ClientConnection(asyncio.Protocol):
     def sweep(self, now: int) -> None:
         """Ends what stalls: half a head, half a body, an answer nobody reads, a connection nobody uses, a call that
         waits too long for a connection to Triton."""
-        if self._call is not None and self._call.stage is Stage.CONNECTING and now >= self._call.deadline_ns:
-            self._call.on_deadline()
+        call = self._call
+        if call is not None and call.stage in WAITING_STAGES and now >= call.deadline_ns:
+            self._end_waiting(call)
         if self._write_full_ns and now - self._write_full_ns > BODY_TIMEOUT_NS:
             self._cut()
         elif self._lingering:
@@ -250,11 +257,19 @@ class ClientConnection(asyncio.Protocol):
         elif not self._request_whole and not self._paused and now - self._read_ns > BODY_TIMEOUT_NS:
             self._reject(HttpError(408, "the request body stopped coming"))
 
+    def _end_waiting(self, call: Call) -> None:
+        if call.stage is Stage.GATHERING:
+            self._reject(HttpError(408, "the request body came too slowly"))
+        else:
+            call.on_deadline()
+
     def _sweep_between_requests(self, now: int) -> None:
         if self._held_back:
             self._next_request()
-        limit = IDLE_TIMEOUT_NS if self._reader.idle else HEAD_TIMEOUT_NS
-        if now - self._read_ns > limit:
+        idle = self._reader.idle
+        # A head counts from its first byte: one that trickles in would keep the connection for days.
+        since = self._read_ns if idle or self._held_back else self._head_ns
+        if now - since > (IDLE_TIMEOUT_NS if idle else HEAD_TIMEOUT_NS):
             self._closing = True
             self._transport.close()
 
@@ -314,7 +329,7 @@ class ClientConnection(asyncio.Protocol):
             self._held_back = True
             self._look_soon()
         elif self._request_whole:
-            self._read_ns = now_ns()
+            self._read_ns = self._head_ns = now_ns()
             self.resume_reading()
             try:
                 self._reader.next_request()

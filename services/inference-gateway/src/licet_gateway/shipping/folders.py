@@ -17,8 +17,8 @@ from typing import Final, Self
 from licet_kit.errors import PermanentError
 
 _LOCK: Final = "lock"
-# Folders that are not finished; a supervisor removes them at its start.
-_UNFINISHED: Final = ".new-"
+# Folders that are not finished, or no more; a supervisor removes them at its start.
+UNFINISHED: Final = ".new-"
 
 
 class FolderInUse(PermanentError):
@@ -38,7 +38,7 @@ class WorkerFolder:
     @contextmanager
     def create(cls, log_dir: Path, worker_id: str) -> Iterator[Self]:
         """A new folder for this worker, held while the context lasts."""
-        unfinished = log_dir / f"{_UNFINISHED}{worker_id}"
+        unfinished = log_dir / f"{UNFINISHED}{worker_id}"
         unfinished.mkdir(mode=0o700)
         fd = os.open(unfinished / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -51,9 +51,9 @@ class WorkerFolder:
 
 
 def worker_folders(log_dir: Path) -> list[Path]:
-    """The folders of all workers, living and dead."""
+    """The folders of all workers, living and dead. What has no lock is nobody's: a volume's `lost+found`."""
     return sorted(
-        path for path in log_dir.iterdir() if path.is_dir() and not path.name.startswith(_UNFINISHED)
+        path.parent for path in log_dir.glob(f"*/{_LOCK}") if not path.parent.name.startswith(UNFINISHED)
     )
 
 
@@ -81,7 +81,7 @@ def hold(log_dir: Path) -> Iterator[None]:
             raise FolderInUse(
                 f"another gateway works in {log_dir}; give each its own GATEWAY_LOG_DIR"
             ) from None
-        for path in log_dir.glob(f"{_UNFINISHED}*"):
+        for path in log_dir.glob(f"{UNFINISHED}*"):
             shutil.rmtree(path, ignore_errors=True)
         yield
     finally:

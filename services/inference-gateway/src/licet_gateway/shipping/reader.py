@@ -20,6 +20,7 @@ from licet_gateway.dataplane import entries
 from licet_gateway.dataplane.entries import CloseEntry, Entry, LeaseEntry, OpenEntry
 from licet_gateway.dataplane.log import segment_numbers, segment_path
 from licet_gateway.domain import CallRecord, LeaseTerms, Outcome
+from licet_gateway.shipping.folders import UNFINISHED
 
 log = get_logger(__name__)
 
@@ -74,7 +75,8 @@ class LogReader:
                 found = self._follow(data)
                 continue
             later = [number for number in numbers if number > self._segment]
-            if not later:
+            # The next one repeats the leases that live; until it does, this one holds the only copy.
+            if not later or not _begun(segment_path(self.folder, later[0])):
                 break
             self._segment, self._offset, self._skip = later[0], 0, 0
         return found
@@ -114,7 +116,10 @@ class LogReader:
 
     def remove(self) -> None:
         """The log of a dead worker, all shipped, is of no more use."""
-        shutil.rmtree(self.folder)
+        # Under a name that is passed over and cleaned up: half removed, it would be no worker's folder any more.
+        leaving = self.folder.with_name(f"{UNFINISHED}{self.folder.name}")
+        self.folder.rename(leaving)
+        shutil.rmtree(leaving)
 
     def _read_on(self) -> bytes:
         """Whole batches from the current place, at least one if there is one; moves the place behind them."""
@@ -188,6 +193,12 @@ def _whole_batches(data: bytes) -> int:
     while (batch := entries.next_batch(data, at)) is not None:
         at = batch[1]
     return at
+
+
+def _begun(segment: Path) -> bool:
+    """Whether the first batch of a segment is whole."""
+    with segment.open("rb") as file:
+        return entries.next_batch(file.read(entries.BATCH_MAX), 0) is not None
 
 
 def _saved_place(folder: Path) -> tuple[int, int]:
