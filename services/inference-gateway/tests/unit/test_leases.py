@@ -8,7 +8,7 @@ import pytest
 from licet_gateway.dataplane.clock import MS, SECOND
 from licet_gateway.dataplane.leases import ASK_WAIT_NS, LeaseBook
 from licet_gateway.dataplane.refusals import LICENSING_SILENT
-from licet_gateway.domain import Limits, Outcome
+from licet_gateway.domain import Credential, Limits, Outcome
 from licet_gateway.testing.lease_desk import (
     CALLER,
     EXHAUSTED,
@@ -237,6 +237,27 @@ def test_rate_and_concurrency_shares_are_kept(desk: Desk, book: LeaseBook) -> No
     for caller in (first, second, third):
         finish(book, caller)
     assert [wait(book).refusal for _ in range(2)] == [None, None]
+
+
+def test_all_keys_of_an_account_share_what_its_right_allows(desk: Desk, book: LeaseBook) -> None:
+    limits = Limits(requests_per_s=5, concurrency=4)
+    other = Credential(api_key_hash=b"\x01" * 32)
+    running = [wait(book), wait(book, credential=other)]
+    for number, ask in enumerate(list(desk.asks)):
+        book.granted(ask, replace(TERMS, lease_id=f"{number:032x}", units=100, limits=limits))
+    running += [wait(book), wait(book, credential=other)]
+    assert all(caller.lease is not None for caller in running)
+    for credential in (CALLER, other):
+        refusal = wait(book, credential=credential).refusal
+        assert refusal is not None
+        assert "already running" in refusal.message
+    for caller in running:
+        finish(book, caller)
+    assert wait(book, credential=other).lease is not None
+    for credential in (CALLER, other):
+        refusal = wait(book, credential=credential).refusal
+        assert refusal is not None
+        assert "requests a second" in refusal.message
 
 
 def test_a_rate_share_refills_with_time(desk: Desk, book: LeaseBook) -> None:

@@ -21,6 +21,7 @@ from licet_gateway.dataplane import log as log_module
 from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.log import Log, segment_numbers, segment_path
 from licet_gateway.dataplane.pool import Pool
+from licet_gateway.dataplane.share import Share
 from licet_gateway.domain import CallRecord, Credential, Limits, Outcome
 from licet_gateway.shipping.folders import FolderInUse, WorkerFolder, hold, is_abandoned, worker_folders
 from licet_gateway.shipping.reader import Finished, LogReader
@@ -31,7 +32,7 @@ TERMS = replace(lease_desk.TERMS, limits=Limits(1, 2, 3), requires=(("31337:0xes
 
 def lease(number: int) -> Lease:
     pool = Pool(Credential(api_key_hash=bytes(32)), TERMS.slug, 0)
-    return Lease(replace(TERMS, lease_id=f"{number:032x}"), pool, ref=number, asked_ns=0)
+    return Lease(replace(TERMS, lease_id=f"{number:032x}"), pool, Share(0), ref=number, asked_ns=0)
 
 
 def record(sequence: int, *, units: int = 1, last: bool = False) -> CallRecord:

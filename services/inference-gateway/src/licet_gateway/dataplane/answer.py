@@ -137,5 +137,5 @@ class Answer:
             return headers
         return headers + b'RateLimit-Policy: "requests";q=%d;w=1\r\nRateLimit: "requests";r=%d;t=1\r\n' % (
             rate,
-            lease.pool.tokens_left(),
+            lease.share.tokens_left(),
         )

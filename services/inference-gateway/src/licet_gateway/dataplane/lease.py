@@ -9,6 +9,7 @@ from licet_gateway.domain import LEASE_TTL_MAX_MS, LeaseTerms
 
 if TYPE_CHECKING:
     from licet_gateway.dataplane.pool import Pool
+    from licet_gateway.dataplane.share import Share
 
 
 # A lease is renewed until it is so old, so that terms and versions that changed meanwhile reach the next one.
@@ -37,14 +38,16 @@ class Lease:
         "retired",
         "running",
         "sequence",
+        "share",
         "spent",
         "terms",
         "units_remaining",
     )
 
-    def __init__(self, terms: LeaseTerms, pool: Pool, *, ref: int, asked_ns: int) -> None:
+    def __init__(self, terms: LeaseTerms, pool: Pool, share: Share, *, ref: int, asked_ns: int) -> None:
         self.terms = terms
         self.pool = pool
+        self.share = share
         # Short name of the lease in the log.
         self.ref = ref
         self.limits = terms.limits
@@ -90,12 +93,14 @@ class Lease:
         self.available -= units
         self.held += units
         self.holders += 1
+        self.share.running += 1
 
     def let_go(self, units: int, *, spent: int, now: int) -> None:
         self.held -= units
         self.spent += spent
         self.available += units - spent
         self.holders -= 1
+        self.share.running -= 1
         self.idle_since_ns = now
 
     def _time(self, terms: LeaseTerms, asked_ns: int) -> None:

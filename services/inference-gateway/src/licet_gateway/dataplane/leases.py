@@ -14,6 +14,7 @@ from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.pool import QUIET_NS, Ask, Pool, Waiter, Waiting
 from licet_gateway.dataplane.refusals import LICENSING_SILENT, TOO_MANY_WAITING, revoked
 from licet_gateway.dataplane.revocations import MinimumGenerations
+from licet_gateway.dataplane.share import Share
 from licet_gateway.domain import CallRecord, Credential, LeaseTerms, Outcome, Refusal
 
 # A call waits this long for licensing's answer.
@@ -58,6 +59,8 @@ class LeaseBook:
         self._clock = clock
         self._pools: dict[tuple[Credential, str], Pool] = {}
         self._by_grant: dict[str, set[Lease]] = {}
+        # By grant: the keys of an account share what its right allows.
+        self._shares: dict[str, Share] = {}
         self._minimums = MinimumGenerations()
         self._next_ref = 1
         self._waiting = 0
@@ -164,6 +167,9 @@ class LeaseBook:
         """Runs a few times a second: time limits, idle leases, rates, and callers not seen again."""
         now = self._clock()
         self._minimums.forget_old(now)
+        for grant_id, share in list(self._shares.items()):
+            if share.unused(now) and grant_id not in self._by_grant:
+                del self._shares[grant_id]
         for key, pool in list(self._pools.items()):
             pool.measure_rate(now)
             for lease in list(pool.leases):
@@ -215,7 +221,10 @@ class LeaseBook:
         self._licensing.ask(pool.ask)
 
     def _lent(self, pool: Pool, ask: Ask, terms: LeaseTerms) -> Lease:
-        lease = Lease(terms, pool, ref=self._next_ref, asked_ns=ask.asked_ns)
+        share = self._shares.get(terms.grant_id)
+        if share is None:
+            share = self._shares[terms.grant_id] = Share(self._clock())
+        lease = Lease(terms, pool, share, ref=self._next_ref, asked_ns=ask.asked_ns)
         self._next_ref += 1
         self._journal.add_lease(lease)
         pool.leases.append(lease)

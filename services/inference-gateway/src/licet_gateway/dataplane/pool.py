@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from licet_gateway.dataplane.clock import MS, SECOND
 from licet_gateway.dataplane.lease import Lease
-from licet_gateway.domain import Credential, Limits, Refusal
+from licet_gateway.domain import Credential, Refusal
 
 # A lease should last this long at the recent rate: far longer than a refill takes, short enough to lend little.
 LEASE_SPAN_NS: Final = 2 * SECOND
@@ -67,9 +67,6 @@ class Pool:
     """State of (credential, model). What it decides is arithmetic; who asks and logs is the lease book."""
 
     __slots__ = (
-        "_limits",
-        "_tokens",
-        "_tokens_ns",
         "_used",
         "_used_since_ns",
         "ask",
@@ -103,15 +100,12 @@ class Pool:
         self.quiet_until_ns = 0
         self._used = 0
         self._used_since_ns = now
-        self._limits = Limits()
-        self._tokens = 0.0
-        self._tokens_ns = now
 
     def take(self, units: int, now: int) -> Lease | Refusal | None:
         """Holds units of the first lease that has them; None where none has, a refusal where a limit forbids."""
         for lease in self.leases:
             if lease.available >= units and lease.usable(now):
-                refusal = self._over_limit(lease.limits, units, now)
+                refusal = _over_limit(lease, units, now)
                 if refusal is not None:
                     return refusal
                 lease.hold(units)
@@ -174,42 +168,28 @@ class Pool:
         elapsed = max(now - self._used_since_ns, RATE_WINDOW_NS)
         return max(self.rate, self._used * SECOND / elapsed)
 
-    def _over_limit(self, limits: Limits, units: int, now: int) -> Refusal | None:
-        if limits.max_request_units and units > limits.max_request_units:
-            return Refusal(
-                "request_too_large",
-                f"the request needs {units} units and the plan allows {limits.max_request_units} in one request",
-                "send smaller batches",
-            )
-        if limits.concurrency and self.holders >= limits.concurrency:
-            return Refusal(
-                "rate_limited",
-                f"{limits.concurrency} requests of this license are already running",
-                "wait for one of them to finish",
-                retry_after_ms=1000,
-            )
-        if limits.requests_per_s and not self._take_token(limits, now):
-            return Refusal(
-                "rate_limited",
-                f"the plan allows {limits.requests_per_s} requests a second here",
-                "slow down, or buy a plan with a higher rate",
-                retry_after_ms=1000,
-            )
-        return None
 
-    def _take_token(self, limits: Limits, now: int) -> bool:
-        """A bucket of one second's requests, full when the limit is first seen."""
-        rate = limits.requests_per_s
-        if limits is not self._limits:
-            self._tokens = float(rate) if not self._limits.requests_per_s else min(self._tokens, float(rate))
-            self._limits = limits
-        self._tokens = min(float(rate), self._tokens + (now - self._tokens_ns) * rate / SECOND)
-        self._tokens_ns = now
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True
-
-    def tokens_left(self) -> int:
-        """Requests that the bucket still holds; for the RateLimit header."""
-        return int(self._tokens)
+def _over_limit(lease: Lease, units: int, now: int) -> Refusal | None:
+    """Limits hold for the right, not for the key: an account has many keys."""
+    limits = lease.limits
+    if limits.max_request_units and units > limits.max_request_units:
+        return Refusal(
+            "request_too_large",
+            f"the request needs {units} units and the plan allows {limits.max_request_units} in one request",
+            "send smaller batches",
+        )
+    if limits.concurrency and lease.share.running >= limits.concurrency:
+        return Refusal(
+            "rate_limited",
+            f"{limits.concurrency} requests of this license are already running",
+            "wait for one of them to finish",
+            retry_after_ms=1000,
+        )
+    if limits.requests_per_s and not lease.share.take(limits, now):
+        return Refusal(
+            "rate_limited",
+            f"the plan allows {limits.requests_per_s} requests a second here",
+            "slow down, or buy a plan with a higher rate",
+            retry_after_ms=1000,
+        )
+    return None

@@ -78,9 +78,9 @@ class Caller:
         self.refusal = refusal
 
 
-def wait(book: LeaseBook, units: int = 1) -> Caller:
+def wait(book: LeaseBook, units: int = 1, credential: Credential = CALLER) -> Caller:
     caller = Caller()
-    answer = book.reserve(CALLER, SLUG, units, caller)
+    answer = book.reserve(credential, SLUG, units, caller)
     if isinstance(answer, Refusal):
         caller.refused(answer)
     elif answer is not None:
