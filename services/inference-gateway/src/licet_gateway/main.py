@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from licet_kit.errors import Unavailable
 from licet_kit.http import refuse_taken
 from licet_kit.lifecycle import Service
 from licet_kit.producer import Producer
+from licet_kit.settings import SettingsInvalid
 
 from licet_gateway.events import Sealer
 from licet_gateway.metrics import GatewayCollector
@@ -29,6 +31,7 @@ LAST_SHIPPING_S = 3.0
 async def build(settings: GatewaySettings, runtime: Runtime) -> AsyncIterator[Sequence[Service]]:
     """Opens what the supervisor needs, and gives its one part: workers first, then the rest of their logs."""
     refuse_taken(settings.host, settings.http_port)
+    check_certificates(settings, time.time())
     sealer = Sealer(settings.private_key(), settings.certificates())
     with hold(settings.log_dir):
         async with Producer(settings, source=settings.service_name) as producer:
@@ -38,8 +41,23 @@ async def build(settings: GatewaySettings, runtime: Runtime) -> AsyncIterator[Se
                 for number in range(settings.workers)
             ]
             runtime.health.add("workers", lambda: _all_ready(slots))
+            runtime.health.add("certificates", lambda: _certified(settings))
             runtime.telemetry.registry.register(GatewayCollector(slots, shipper))
             yield [lambda stop: _serve(slots, shipper, stop)]
+
+
+def check_certificates(settings: GatewaySettings, now_s: float) -> None:
+    """Raises SettingsInvalid for a certificate that does not hold now: nobody could bill what it signs."""
+    for certificate in settings.certificates():
+        if not certificate.valid_from <= now_s < certificate.valid_until:
+            raise SettingsInvalid(
+                f"GATEWAY_REPLICA_CERTIFICATES: the certificate for chain {certificate.chain_id} holds from "
+                f"{certificate.valid_from} until {certificate.valid_until}; certify the replica's key anew"
+            )
+
+
+async def _certified(settings: GatewaySettings) -> None:
+    check_certificates(settings, time.time())
 
 
 async def _serve(slots: Sequence[WorkerSlot], shipper: Shipper, stop: asyncio.Event) -> None:

@@ -25,6 +25,7 @@ class DataPlaneLimits:
     lease_idle_s: float = 3.0
     log_max_bytes: int = 1024 * MIB
     upstream_connections: int = 64
+    client_connections: int = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
     # Unshipped usage that stops admission.
     log_max_bytes: int = Field(1024 * MIB, ge=MIB)
     upstream_connections: int = Field(64, ge=1, le=4096)
+    # Clients of one worker at a time; fewer where the process may not open so many files.
+    client_connections: int = Field(8192, ge=1, le=1_000_000)
     # How long calls in flight may take to end after SIGTERM.
     drain_s: float = Field(12.0, ge=0, le=15)
     # Share of calls without a sampled traceparent that get a span.
@@ -80,6 +83,7 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
             lease_idle_s=self.lease_idle_s,
             log_max_bytes=self.log_max_bytes,
             upstream_connections=self.upstream_connections,
+            client_connections=self.client_connections,
         )
 
     def tritons(self) -> tuple[str, ...]:

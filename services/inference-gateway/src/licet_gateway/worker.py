@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import resource
 import signal
 import socket
 import sys
@@ -33,6 +34,8 @@ log = get_logger(__name__)
 _PR_SET_PDEATHSIG: Final = 1
 EXIT_CONFIG: Final = 78
 BACKLOG: Final = 4096
+# Files that a worker has open besides its connections: the log, Kafka, licensing, telemetry.
+OWN_FILES: Final = 128
 # From the signal until the port is left: long enough for balancers, and for clients to read `Connection: close`.
 NOTICE_S: Final = 0.5
 # Returns are hints; they get this long to leave.
@@ -51,8 +54,19 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201 - before there are logs
         return EXIT_CONFIG
     configure_logging(level=settings.log_level, style=settings.log_format, service=settings.service_name)
+    settings = settings.model_copy(update={"client_connections": _make_room(settings)})
     uvloop.run(_run(settings, worker_id))
     return 0
+
+
+def _make_room(settings: GatewaySettings) -> int:
+    """Lets the process open the files that its connections need; how many clients that is room for."""
+    own = len(settings.tritons()) * settings.upstream_connections + OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, settings.client_connections + own)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return max(1, min(settings.client_connections, allowed - own))
 
 
 def _die_with(supervisor: int) -> None:

@@ -350,3 +350,29 @@ async def test_a_head_counts_from_its_first_byte(inside: Inner, eventually: Even
         assert not client._transport.is_closing()
         client.sweep(began + HEAD_TIMEOUT_NS)
         await eventually(lambda: not inside.plane.connections, 5)
+
+
+async def test_strangers_connections_leave_room_for_calls(tmp_path: Path) -> None:
+    limits = DataPlaneLimits(client_connections=2)
+    async with inner(tmp_path, limits=limits) as made, wire(made.port) as known, wire(made.port):
+        made.upstream.script = OK
+        asked = request("POST", PATH, b"body", made.key.header)
+        await known.send(asked)
+        assert (await known.receive()).status == 200
+        async with wire(made.port) as third:
+            refused = await third.receive()
+        assert (refused.status, refused.json["code"]) == (503, "overloaded")
+        await known.send(asked)
+        assert (await known.receive()).status == 200
+
+
+async def test_a_refused_request_whose_body_never_comes_gets_one_answer(
+    inside: Inner, eventually: Eventually
+) -> None:
+    async with wire(inside.port) as connection:
+        await connection.send(request("POST", PATH, b"x" * 1000)[:-500])
+        assert (await connection.receive()).status == 401
+        (client,) = inside.plane.connections
+        client.sweep(now_ns() + BODY_TIMEOUT_NS + SECOND)
+        await eventually(lambda: not inside.plane.connections, 5)
+        assert await connection.ended()

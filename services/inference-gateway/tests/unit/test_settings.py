@@ -6,6 +6,7 @@ import json
 
 import pytest
 from licet_gateway.events import NotCertified, Sealer
+from licet_gateway.main import check_certificates
 from licet_gateway.settings import GatewaySettings, normal_url
 from licet_gateway.testing.gateways import environment
 from licet_gateway.testing.keys import certificates
@@ -74,3 +75,11 @@ def test_certificates_come_from_a_file_too(
 )
 def test_an_address_is_compared_however_it_was_written(text: str) -> None:
     assert normal_url(text) == "http://triton:8000"
+
+
+@pytest.mark.parametrize("now_s", [-1.0, float(2**40)])
+def test_a_certificate_that_does_not_hold_now_is_refused(complete: pytest.MonkeyPatch, now_s: float) -> None:
+    settings = load_settings(GatewaySettings)
+    check_certificates(settings, 1.0)
+    with pytest.raises(SettingsInvalid, match="certify the replica's key anew"):
+        check_certificates(settings, now_s)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final, cast
 from licet_gateway.dataplane import replies
 from licet_gateway.dataplane.call import Call
 from licet_gateway.dataplane.clock import SECOND, now_ns
-from licet_gateway.dataplane.credentials import read_credential
 from licet_gateway.dataplane.http import HttpError, RequestHead
+from licet_gateway.dataplane.known_head import KnownHead
 from licet_gateway.dataplane.reader import BACKLOG_MAX, RequestReader
+from licet_gateway.dataplane.refusals import TOO_MANY_CLIENTS
 from licet_gateway.dataplane.routes import Action, find_route
 from licet_gateway.dataplane.stage import Stage
-from licet_gateway.domain import Credential, Refusal
+from licet_gateway.domain import Refusal
 
 if TYPE_CHECKING:
     from licet_gateway.dataplane.plane import DataPlane
@@ -39,14 +40,11 @@ class ClientConnection(asyncio.Protocol):
         "_answered",
         "_call",
         "_closing",
-        "_credential",
-        "_credential_head",
         "_discarded",
-        "_fields",
-        "_fields_head",
         "_head",
         "_head_ns",
         "_held_back",
+        "_known",
         "_lingering",
         "_looks",
         "_paused",
@@ -78,10 +76,7 @@ class ClientConnection(asyncio.Protocol):
         # When bytes came last, and when the head that is being read began.
         self._read_ns = self._head_ns = now_ns()
         self._write_full_ns = 0
-        self._credential: Credential | Refusal | None = None
-        self._credential_head: RequestHead | None = None
-        self._fields = b""
-        self._fields_head: RequestHead | None = None
+        self._known = KnownHead()
         # The next request waits until the socket has taken the last answer, and whether that is looked at soon.
         self._held_back = False
         self._looks = False
@@ -97,6 +92,13 @@ class ClientConnection(asyncio.Protocol):
         # uvloop's transports do everything of asyncio.Transport without being one.
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        if len(self._plane.connections) >= self._plane.client_connections:
+            # One more would take a descriptor that a call to Triton needs.
+            self._closing = True
+            self._plane.counters.refused(TOO_MANY_CLIENTS.code)
+            self.write(replies.render_refusal(TOO_MANY_CLIENTS, close=True))
+            self._transport.close()
+            return
         self._plane.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -186,10 +188,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def forwarded_fields(self) -> bytes:
         """The only client headers that Triton sees, rendered anew."""
-        if self._fields_head is not self._head:
-            self._fields = replies.render_fields(self._head.fields)
-            self._fields_head = self._head
-        return self._fields
+        return self._known.forwarded_fields(self._head)
 
     @property
     def handed_over(self) -> bool:
@@ -292,7 +291,7 @@ class ClientConnection(asyncio.Protocol):
         if fields.get(b"content-encoding", b"identity") != b"identity":
             self.fail(415, "compressed request bodies are not served; send the body as it is")
             return
-        credential = self._read_credential(head)
+        credential = self._known.credential(head)
         if isinstance(credential, Refusal):
             self.refuse(credential)
             return
@@ -301,13 +300,6 @@ class ClientConnection(asyncio.Protocol):
             self.refuse(refusal)
             return
         self._call = self._plane.new_call(self, head, slug, credential)
-
-    def _read_credential(self, head: RequestHead) -> Credential | Refusal:
-        """Checked once for as long as the client repeats its head."""
-        if self._credential is None or self._credential_head is not head:
-            self._credential = read_credential(head.fields)
-            self._credential_head = head
-        return self._credential
 
     def _not_found(self, head: RequestHead) -> None:
         if head.method == b"HEAD":
@@ -388,6 +380,9 @@ class ClientConnection(asyncio.Protocol):
         self._read_ns = now_ns()
         if started:
             self._cut()
+        elif self._answered and not self._request_whole:
+            # The rest of a request that was refused: it has its answer.
+            self._transport.close()
         elif not self._lingering:
             self.write(replies.render_error(error.status, error.message, close=True))
             self._answered = True

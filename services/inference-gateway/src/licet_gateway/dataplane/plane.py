@@ -44,6 +44,7 @@ class DataPlane:
         self._limits = limits
         self.call_timeout_ns = int(limits.call_timeout_s * SECOND)
         self.max_body_bytes = limits.max_body_bytes
+        self.client_connections = limits.client_connections
         self.counters = Counters(folder)
         self.log = Log(folder, max_bytes=limits.log_max_bytes, live=self._live_leases)
         self.book = LeaseBook(licensing, self, idle_ns=int(limits.lease_idle_s * SECOND))

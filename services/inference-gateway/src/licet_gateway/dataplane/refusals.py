@@ -33,6 +33,9 @@ LEASE_DIED: Final = Refusal(
 TOO_MANY_WAITING: Final = Refusal(
     "overloaded", "the gateway has too many waiting calls", "try again shortly", _SOON_MS
 )
+TOO_MANY_CLIENTS: Final = Refusal(
+    "overloaded", "the gateway has too many connections", "try again shortly", _SOON_MS
+)
 UPSTREAM_FULL: Final = Refusal(
     "overloaded", "the inference server's queue is full", "try again shortly", _SOON_MS
 )
