@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -161,7 +162,7 @@ async def test_objects_of_one_account_do_not_exist_for_another(desk: Desk) -> No
     await settle(desk)
     assert (await desk.get(f"/v1/receipts/{request_id}")).status_code == 200
     hidden = await desk.get(f"/v1/receipts/{request_id}", token=OTHER)
-    absent = await desk.get("/v1/receipts/never-1", token=OTHER)
+    absent = await desk.get(f"/v1/receipts/{'f' * 32}-1", token=OTHER)
     assert (hidden.status_code, hidden.json()["code"]) == (404, "not_found")
     assert hidden.json() == absent.json() | {"detail": hidden.json()["detail"]}
     assert (await desk.get("/v1/usage", token=OTHER)).json() == {
@@ -267,6 +268,32 @@ async def test_batch_document_is_public_and_is_what_its_name_says(desk: Desk) ->
     assert "account-1" not in answer.text
     assert desk.house.town.payer not in answer.text
     assert (await desk.get("/v1/batches/" + "0" * 64, token="")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "value"),
+    [
+        *[("/v1/usage", MINE, {"seq": seq}) for seq in (10**30, -1, 2**63, True, None)],
+        ("/v1/ledger/transactions", TOKEN, {"seq": 10**30}),
+        ("/v1/settlements", TOKEN, {"chain_id": 10**30, "batch": 1}),
+        ("/v1/settlements", TOKEN, {"chain_id": True, "batch": True}),
+        ("/v1/ledger/accounts", TOKEN, {"id": "\0"}),
+        ("/v1/ledger/accounts", TOKEN, {"id": "\ud800"}),
+    ],
+)
+async def test_a_cursor_that_no_page_gave_is_refused(
+    desk: Desk, path: str, token: str, value: dict[str, object]
+) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+    answer = await desk.get(path, token=token, cursor=cursor)
+    assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/receipts/%00", "/v1/receipts/a%ff", "/v1/batches/%00", "/v1/batches/0"]
+)
+async def test_an_id_that_cannot_be_one_is_refused(desk: Desk, path: str) -> None:
+    assert (await desk.http.get(path, headers={"authorization": f"Bearer {MINE}"})).status_code == 422
 
 
 async def test_settling_nothing_makes_no_batch(desk: Desk) -> None:

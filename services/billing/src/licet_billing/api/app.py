@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.responses import Response
 from licet_kit import cursor as cursors
 from licet_kit import problems
@@ -87,6 +87,10 @@ Session = Annotated[AsyncSession, Depends(_snapshot)]
 Caller = Annotated[Principal, Depends(_principal)]
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE)]
 Cursor = Annotated[str, Query(description="`next_cursor` of the page before")]
+RequestId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}-[0-9]{1,19}$")]
+Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+# Of a 64-bit column.
+_LARGEST: Final = 2**63 - 1
 
 
 def _position(cursor: str, **kinds: type) -> dict[str, Any] | None:
@@ -94,9 +98,16 @@ def _position(cursor: str, **kinds: type) -> dict[str, Any] | None:
     if not cursor:
         return None
     found = cursors.decode(cursor)
-    if found.keys() != kinds.keys() or not all(isinstance(found[name], kind) for name, kind in kinds.items()):
+    if found.keys() != kinds.keys() or not all(_fits(found[name], kind) for name, kind in kinds.items()):
         raise CursorInvalid("the cursor belongs to another list")
     return dict(found)
+
+
+def _fits(value: object, kind: type) -> bool:
+    """Whether the value can be in a column of this kind, so that no cursor reaches SQL that SQL refuses."""
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
+    return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 def make_app(edge: Edge) -> FastAPI:
@@ -126,7 +137,9 @@ def _account_routes(app: FastAPI) -> None:
         return Page(data=data, has_more=found.has_more, next_cursor=found.next_cursor)
 
     @app.get("/v1/receipts/{request_id}")
-    async def receipt(request_id: str, caller: Caller, session: Session, edge: AnEdge) -> shapes.ReceiptBody:
+    async def receipt(
+        request_id: RequestId, caller: Caller, session: Session, edge: AnEdge
+    ) -> shapes.ReceiptBody:
         """Receipt, segment, charge leaf and settlement of one of the caller's calls."""
         charge, settled = await use.charge_with_proof(session, request_id, caller.account_id)
         return encode.receipt(charge, settled, edge.escrows[charge.chain_id])
@@ -140,7 +153,7 @@ def _account_routes(app: FastAPI) -> None:
         )
 
     @app.get("/v1/batches/{digest}")
-    async def document(digest: str, session: Session) -> Response:
+    async def document(digest: Digest, session: Session) -> Response:
         """The public document of a batch, byte for byte what its data URI's sha256 was made over."""
         body = await use.batch_document(session, digest)
         return Response(body, media_type="application/json", headers=_FOREVER)

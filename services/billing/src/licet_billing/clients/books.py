@@ -89,6 +89,16 @@ class ChainBooks:
         """All that the escrow holds of each token for its payers."""
         return await self._by_token(self._escrow.functions.heldOf, tokens, block)
 
+    async def accepted(self, operator: str, tokens: Collection[str], block: int) -> set[str]:
+        """Those of these tokens that the operator draws, by its caps. Any other may be anybody's, and say anything."""
+
+        async def cap(token: str) -> int:
+            whose, what = (self._w3.to_checksum_address(address) for address in (operator, token))
+            call = self._escrow.functions.settlerCapOf(whose, what)
+            return int((await call.call(block_identifier=block))[0])
+
+        return {token for token, amount in (await _each(tokens, cap)).items() if amount}
+
     async def balances(self, holder: str, tokens: Collection[str], block: int) -> dict[str, int]:
         """Balance of a contract in each token, as the token says."""
 

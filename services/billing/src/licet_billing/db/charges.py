@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -143,20 +143,26 @@ async def save_covered(session: AsyncSession, charges: Collection[Charge]) -> No
     )
 
 
-async def open_leaves(session: AsyncSession, chain_id: int, operator: str, limit: int) -> list[Leaf]:
-    """The oldest billed charges that are in no batch."""
-    rows = await session.execute(
-        select(ChargeRow)
-        .where(
-            ChargeRow.chain_id == chain_id,  # type: ignore[arg-type]
-            ChargeRow.operator == operator,  # type: ignore[arg-type]
-            ChargeRow.batch.is_(None),  # type: ignore[union-attr]
-            ChargeRow.amount > 0,  # type: ignore[arg-type]
+async def open_leaves(
+    session: AsyncSession, chain_id: int, operator: str, currencies: Iterable[str], limit: int
+) -> list[Leaf]:
+    """The oldest billed charges of each of these currencies that are in no batch, so that none waits for another."""
+    found: list[Leaf] = []
+    for currency in sorted(currencies):
+        rows = await session.execute(
+            select(ChargeRow)
+            .where(
+                ChargeRow.chain_id == chain_id,  # type: ignore[arg-type]
+                ChargeRow.operator == operator,  # type: ignore[arg-type]
+                ChargeRow.currency == currency,  # type: ignore[arg-type]
+                ChargeRow.batch.is_(None),  # type: ignore[union-attr]
+                ChargeRow.amount > 0,  # type: ignore[arg-type]
+            )
+            .order_by(ChargeRow.seq)  # type: ignore[arg-type]
+            .limit(limit)
         )
-        .order_by(ChargeRow.seq)  # type: ignore[arg-type]
-        .limit(limit)
-    )
-    return [leaf_of(row) for row in rows.scalars()]
+        found += [leaf_of(row) for row in rows.scalars()]
+    return found
 
 
 async def open_currencies(session: AsyncSession, chain_id: int, operator: str) -> list[str]:

@@ -96,7 +96,9 @@ _NEWEST: Final = 2**63 - 1
 
 async def transactions(session: AsyncSession, *, before: int | None, limit: int) -> list[TransactionDetails]:
     """Transactions, newest first, below the cursor."""
-    rows = await session.execute(text(_TRANSACTIONS), {"before": before or _NEWEST, "limit": limit})
+    rows = await session.execute(
+        text(_TRANSACTIONS), {"before": _NEWEST if before is None else before, "limit": limit}
+    )
     return [_details(row) for row in rows]
 
 

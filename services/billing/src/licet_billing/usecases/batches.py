@@ -135,7 +135,8 @@ async def prepare(
     unfinished = await settlement_rows.unfinished(session, chain_id, operator)
     if len(unfinished) >= MAX_UNFINISHED or any(b.state is not BatchState.INCLUDED for b in unfinished):
         return None
-    lines = compose(await charge_rows.open_leaves(session, chain_id, operator, limit), caps)
+    drawable = [currency for currency, cap in caps.items() if cap > 0]
+    lines = compose(await charge_rows.open_leaves(session, chain_id, operator, drawable, limit), caps)
     if not lines:
         return None
     batch = build(lines, chain_id=chain_id, escrow=escrow, operator=operator, number=last + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -25,6 +25,7 @@ from licet_billing.domain.money import (
     ChainPosition,
     Claimed,
     Distributed,
+    ItemSettled,
     MoneyEvent,
     RevenueReceived,
     moves_money,
@@ -36,6 +37,8 @@ from licet_billing.domain.usage import Plan
 
 # Pending transactions that one look posts at most; the next look takes the rest.
 POSTING_LIMIT: Final = 500
+# What the escrow names as the token of a deposit that it does not have.
+NO_TOKEN: Final = "0x" + "00" * 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,9 @@ def is_ours(event: MoneyEvent, operator: str) -> bool:
 async def observe_money(session: AsyncSession, position: ChainPosition, event: MoneyEvent) -> None:
     """Books a money event as pending: it moves no balance before its block is final."""
     if moves_money(event):
-        await ledger_rows.insert_pending(session, _stored(position, event))
+        await ledger_rows.insert_pending(
+            session, _stored(position, await _in_its_currency(session, position, event))
+        )
 
 
 async def retract_money(session: AsyncSession, position: ChainPosition, event: MoneyEvent) -> None:
@@ -87,7 +92,7 @@ async def retract_money(session: AsyncSession, position: ChainPosition, event: M
     """
     if not moves_money(event):
         return
-    stored = _stored(position, event)
+    stored = _stored(position, await _in_its_currency(session, position, event))
     state = (await ledger_rows.known(session, [position.id])).get(position.id)
     if state is None:
         await ledger_rows.insert_pending(session, stored, state="voided")
@@ -95,6 +100,22 @@ async def retract_money(session: AsyncSession, position: ChainPosition, event: M
         await ledger_rows.void(session, [position.id])
     elif state == "posted":
         await _reverse(session, stored)
+
+
+async def _in_its_currency(session: AsyncSession, position: ChainPosition, event: MoneyEvent) -> MoneyEvent:
+    """The event with the token that its line was charged in, where it names none."""
+    if not isinstance(event, ItemSettled) or event.token != NO_TOKEN:
+        return event
+    line = await settlement_rows.item(
+        session, BatchKey(position.chain_id, event.operator, event.batch), event.index
+    )
+    return event if line is None else with_token(event, line.currency)
+
+
+def with_token(event: MoneyEvent, currency: str) -> MoneyEvent:
+    """A settled line of a deposit that left the chain names no token: it has the currency in which it was charged."""
+    nameless = isinstance(event, ItemSettled) and event.token == NO_TOKEN
+    return replace(event, token=currency) if nameless else event
 
 
 async def _reverse(session: AsyncSession, stored: Stored) -> None:

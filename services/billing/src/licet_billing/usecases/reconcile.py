@@ -15,7 +15,7 @@ from licet_billing.db import reconciliation as rows
 from licet_billing.db import rights
 from licet_billing.db import settlement as settlement_rows
 from licet_billing.domain.ledger import AccountKind
-from licet_billing.domain.money import moves_money, transaction_of
+from licet_billing.domain.money import ItemSettled, MoneyEvent, moves_money, transaction_of
 from licet_billing.domain.reconciliation import (
     Check,
     DepositFigures,
@@ -29,7 +29,7 @@ from licet_billing.domain.reconciliation import (
 )
 from licet_billing.domain.settlement import BatchKey
 from licet_billing.usecases.batches import sum_tree
-from licet_billing.usecases.chain import Books, is_ours
+from licet_billing.usecases.chain import Books, is_ours, with_token
 
 # (owner, currency) to amount.
 Owned = Mapping[tuple[str, str], int]
@@ -55,6 +55,8 @@ class Figures:
     logs: Mapping[str, str]
     batches: Sequence[Any]
     uncovered: int
+    # Currency of each line of these batches, by batch and index.
+    currencies: Mapping[tuple[int, int], str]
     differences: Sequence[Difference]
 
 
@@ -87,6 +89,11 @@ async def read_figures(session: AsyncSession, books: Books, since: int) -> Figur
         logs=await rows.posted_logs(session, chain_id, since + 1, number),
         batches=batches,
         uncovered=await rows.uncovered(session, chain_id),
+        currencies={
+            (batch.number, item.position): item.currency
+            for batch in batches
+            for item in await settlement_rows.items(session, BatchKey(chain_id, books.operator, batch.number))
+        },
         differences=await _own_differences(session, books, number, batches),
     )
 
@@ -142,7 +149,7 @@ async def compare_with_chain(chain: ChainBooks, books: Books, figures: Figures) 
         await _batch_roots(chain, books, figures),
         await _logs(chain, books, figures),
         await _router(chain, books, figures),
-        await _solvency(chain, figures),
+        await _solvency(chain, books, figures),
     ]
     counts = {
         "deposits": len(figures.deposits),
@@ -171,10 +178,16 @@ async def _logs(chain: ChainBooks, books: Books, figures: Figures) -> list[Diffe
     expected = {}
     for position, event in await chain.money_events(figures.since + 1, figures.block_number):
         if is_ours(event, books.operator) and moves_money(event):
-            entries = transaction_of(position, event).entries
+            entries = transaction_of(position, _in_its_currency(event, figures)).entries
             place = f"{position.block_hash}:{position.log_index}"
             expected[place] = " ".join(f"{entry.account.id}={entry.amount}" for entry in entries)
     return compare_texts(Check.CHAIN_LOGS, expected, figures.logs)
+
+
+def _in_its_currency(event: MoneyEvent, figures: Figures) -> MoneyEvent:
+    if not isinstance(event, ItemSettled):
+        return event
+    return with_token(event, figures.currencies.get((event.batch, event.index), event.token))
 
 
 async def _router(chain: ChainBooks, books: Books, figures: Figures) -> list[Difference]:
@@ -190,18 +203,23 @@ async def _router(chain: ChainBooks, books: Books, figures: Figures) -> list[Dif
     ]
 
 
-async def _solvency(chain: ChainBooks, figures: Figures) -> list[Difference]:
-    """Deposits of this operator <= all that the escrow holds <= its balance. All of the router is in these books."""
+async def _solvency(chain: ChainBooks, books: Books, figures: Figures) -> list[Difference]:
+    """Deposits of this operator <= all that the escrow holds <= its balance. All of the router is in these books.
+
+    Balances are asked of the tokens that the operator draws; a stranger's token could say what it likes, or nothing.
+    """
     block = figures.block_number
     escrow = {token: n for (owner, token), n in figures.clearing.items() if owner == chain.escrow_address}
     router = {token: n for (owner, token), n in figures.clearing.items() if owner == chain.router_address}
     held = await chain.held(list(escrow), block)
     owed = await chain.owed(list(router), block)
+    accepted = await chain.accepted(books.operator, {*escrow, *router}, block)
+    held_in, owed_in = ({t: n for t, n in found.items() if t in accepted} for found in (held, owed))
     return [
         *covered(Check.SOLVENCY, escrow, held),
-        *covered(Check.SOLVENCY, held, await chain.balances(chain.escrow_address, list(escrow), block)),
+        *covered(Check.SOLVENCY, held_in, await chain.balances(chain.escrow_address, list(held_in), block)),
         *compare(Check.REVENUE_OWED, owed, router),
-        *covered(Check.SOLVENCY, owed, await chain.balances(chain.router_address, list(router), block)),
+        *covered(Check.SOLVENCY, owed_in, await chain.balances(chain.router_address, list(owed_in), block)),
     ]
 
 
