@@ -51,3 +51,6 @@ class VerificationFailed(LicetError):
     """A receipt or a reconciliation does not hold."""
 
     exit_code = 6
+
+    def __init__(self, code: str, message: str, remedy: str = "") -> None:
+        super().__init__(code, message, remedy or "keep the answer as evidence, and show it to the operator")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from licet_billing.domain.settlement import FEE_CEILING
 from licet_billing.testing import builders
 from licet_billing.testing.builders import CHAIN, ESCROW, OPERATOR, TOKEN, ChainLog, Gateway
 from licet_billing.testing.inbox import make_inbox
 from licet_billing.usecases import batches as use_batches
+from licet_kit.clock import ManualClock
 from licet_kit.db import transaction
 from licet_kit.testing.plugin import StartChain
 from licet_schemas.licet.chain.v1 import chain_pb2
@@ -46,6 +48,31 @@ async def test_use_of_a_deposit_that_a_reorg_removed_is_settled_as_loss(
     await finish(house, sender)
     await assert_exact(house)
     await house.close()
+
+
+async def test_an_empty_account_drives_no_fee_up_and_settles_when_it_is_filled(
+    house: House, manual_clock: ManualClock
+) -> None:
+    town = house.town
+    await use(house, 1)
+    account = town.checksum(town.operator)
+    town.w3.provider.make_request(RPCEndpoint("anvil_setBalance"), [account, hex(10**9)])
+    sender = await house.settler.open_epoch()
+    for _ in range(60):
+        await house.settler.tick(sender)
+        manual_clock.advance(31)
+    (tried,) = await house.inbox.rows(
+        "SELECT count(*) AS n, min(max_fee_wei) AS low, max(max_fee_wei) AS high FROM settlement_attempts"
+    )
+    assert tried.n <= 12
+    assert tried.high <= FEE_CEILING * tried.low
+    town.w3.provider.make_request(RPCEndpoint("anvil_setBalance"), [account, hex(10**18)])
+    for _ in range(2):
+        manual_clock.advance(31)
+        await finish(house, sender)
+    batches = await house.inbox.rows("SELECT state FROM settlement_batches")
+    assert [b.state for b in batches] == ["final"]
+    await assert_exact(house)
 
 
 @pytest.mark.parametrize("code", [REVERTS, ANSWERS_NOTHING, HAS_NOTHING])

@@ -24,8 +24,9 @@ from licet_billing.domain.settlement import (
     Inclusion,
 )
 
-# More signed transactions of one batch than this are not looked for: fees have risen 35-fold by then.
-MAX_ATTEMPTS: Final = 16
+# More signed transactions of one batch than this are not looked for. Fees end at a multiple of the market's, so that
+# only a market that itself rises ten-thousandfold brings so many.
+MAX_ATTEMPTS: Final = 64
 _KEY_COLUMNS: Final = {"chain_id": "bigint", "operator": "text", "number": "bigint"}
 
 

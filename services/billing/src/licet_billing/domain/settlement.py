@@ -18,6 +18,8 @@ MAX_ITEMS: Final = 64
 # geth replaces a transaction in its pool only when both fees rise by 10 %; 25 % leaves room for other clients' rules.
 BUMP_NUMERATOR: Final = 5
 BUMP_DENOMINATOR: Final = 4
+# A replacement offers at most so many times the market's fee, or a node that mines nothing would drive it up for ever.
+FEE_CEILING: Final = 10
 
 
 class BatchState(StrEnum):
@@ -102,6 +104,10 @@ class Fees:
     def bumped(self, market: Fees) -> Fees:
         """Fees of a replacement: a quarter above these, or the market's where that is higher."""
         return Fees(_bump(self.max_fee, market.max_fee), _bump(self.priority_fee, market.priority_fee))
+
+    def exceeds(self, market: Fees) -> bool:
+        """Whether they are more than anything but a fault can call for."""
+        return self.max_fee > FEE_CEILING * market.max_fee
 
 
 def _bump(old: int, market: int) -> int:

@@ -172,9 +172,13 @@ class Settler:
         """Signs, stores, and only then sends. Where the contract would refuse, says why and sends nothing."""
         async with reading(self._engine) as session:
             settlement = await batches.settlement_of(session, batch.key)
-        fees = await self._escrow.market_fees()
+        market = fees = await self._escrow.market_fees()
         if step.replaces is not None:
-            fees = step.replaces.fees.bumped(fees)
+            fees = step.replaces.fees.bumped(market)
+            if fees.exceeds(market):
+                # It does not wait for a higher fee: the node mines nothing, or the account is empty. The same again.
+                await self._broadcast(sender, batch, step.replaces)
+                return
         try:
             signed = await self._escrow.sign(settlement, step.nonce, fees)
         except SettlementRefused as error:
