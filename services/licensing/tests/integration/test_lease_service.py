@@ -18,6 +18,7 @@ from licet_kit.testing.proxy import Proxy
 from licet_licensing.api.batching import Batcher
 from licet_licensing.api.lease_service import LeaseServicer, serve_leases
 from licet_licensing.domain.credentials import format_session_token
+from licet_licensing.domain.leases import MAX_UNITS
 from licet_licensing.testing.words import ALICE, DEPOSIT_GRANT, SLUG, grant_id
 from licet_licensing.testing.world import POLICY, World, record
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as pb
@@ -193,6 +194,23 @@ async def test_nobody_leases_without_the_worker_token(
         await anext(aiter(stub.Session(iter([pb.SessionRequest(lease=asked)]), metadata=metadata)))
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert await world.units() == (100, 0, 0, 0, 0)
+
+
+async def test_a_deposit_worth_more_units_than_64_bits_is_lent_and_renewed(
+    world: World, stub: stubs.LeaseServiceAsyncStub
+) -> None:
+    await world.market(unit_price="1", included_units=0)
+    await world.buy()
+    await world.deposit(6, 10**21)
+    asked = pb.SessionRequest(lease=await request(world))
+    (reply,) = [reply async for reply in stub.Session(iter([asked]), metadata=WORKER)]
+    first = reply.lease.grant
+    assert (first.units, first.units_remaining) == (10, MAX_UNITS)
+    more = pb.RenewRequest(
+        request_id=new_id(), worker_id="worker-1", lease_id=first.lease_id, units_wanted=MAX_UNITS
+    )
+    renewed = (await stub.Renew(more, metadata=WORKER)).grant
+    assert (renewed.units, renewed.max_amount) == (MAX_UNITS, str(MAX_UNITS))
 
 
 async def test_a_request_that_makes_no_sense_is_invalid(

@@ -27,6 +27,7 @@ from licet_licensing.domain.credentials import MAX_ID_CHARS, is_id, parse_sessio
 from licet_licensing.domain.decisions import Ask, Policy
 from licet_licensing.domain.errors import CredentialInvalid, InvalidRequest, NotFound, RequestReused
 from licet_licensing.domain.grants import Source
+from licet_licensing.domain.leases import MAX_UNITS
 from licet_licensing.events import position_of, source_number
 from licet_licensing.usecases.board import Need
 from licet_licensing.usecases.explaining import Explanation, explain, explain_past
@@ -266,7 +267,8 @@ def _grant(reply: Granted, now: float) -> pb.Grant:
         position=position_of(reply.chain_id, reply.block_number, reply.block_hash),
         requires=requires,
         slug=reply.slug,
-        units_remaining=reply.units_remaining,
+        # Of a deposit in small coins it may be any number; it is approximate, and clamped to what the field holds.
+        units_remaining=min(reply.units_remaining, MAX_UNITS),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from licet_licensing.domain.codes import Code
 from licet_licensing.domain.decisions import Approval, Decision, Policy, Refusal, Step
 from licet_licensing.domain.grants import Grant, Source
-from licet_licensing.domain.leases import Lease, LeaseState
+from licet_licensing.domain.leases import MAX_UNITS, Lease, LeaseState
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def renew(
         if _comes_earlier(decision.grant, standing):
             return _over(decision, "an earlier right has free units")
         same = decision.grant.grant_id == standing.lease.grant_id
-        extra = min(wanted, decision.units) if same else 0
+        extra = min(wanted, decision.units, MAX_UNITS - standing.lease.units) if same else 0
     expires_at = max(standing.lease.expires_at, min(now + policy.ttl_s, standing.until))
     return Renewal(extra, expires_at, decision.steps)
 
