@@ -200,6 +200,33 @@ async def test_a_deposit_is_not_renewed_while_included_units_are_free(world: Wor
     assert isinstance(await renew(world, lease, wanted=1), Denied)
 
 
+async def second_plan(world: World, unit_price: str) -> None:
+    """Another plan of the same model, which the caller buys a second after the first one."""
+    plan = planned(unit_price=unit_price, included_units=0)
+    plan.plan_created.plan_id, plan.log_index, plan.event_id = "2", 1, "second plan"
+    await world.hear(plan)
+    await world.finality(2)
+    world.clock.advance(1)
+    bought = world.purchased(7, token_id=2)
+    bought.license_purchased.plan_id = "2"
+    await world.hear(bought)
+    await world.finality(7)
+
+
+async def test_a_deposit_lease_is_not_topped_up_at_another_plans_price(world: World) -> None:
+    await world.market(unit_price="100", included_units=0)
+    await world.buy()
+    await world.deposit(6, 850)
+    lease = await world.lease(wanted=8)
+    await second_plan(world, "1")
+    renewed = await renew(world, lease, wanted=8)
+    assert isinstance(renewed, Granted)
+    assert (renewed.units, renewed.max_amount, renewed.expires_at) == (8, 800, lease.expires_at + 1)
+    cheap = await world.lease(wanted=8)
+    assert (cheap.units, cheap.max_amount) == (8, 8)
+    assert await world.units(DEPOSIT_GRANT) == (42, 808, 0, 0, 0)
+
+
 async def renew(
     world: World, lease: Granted, *, wanted: int = 1, worker_id: str = "worker-1"
 ) -> Granted | Denied | RequestReused:

@@ -65,10 +65,19 @@ def renew(
     if isinstance(decision, Approval):
         if _comes_earlier(decision.grant, standing):
             return _over(decision, "an earlier right has free units")
-        same = decision.grant.grant_id == standing.lease.grant_id
-        extra = min(wanted, decision.units, MAX_UNITS - standing.lease.units) if same else 0
+        if _same_terms(decision, standing.lease):
+            extra = min(wanted, decision.units, MAX_UNITS - standing.lease.units)
     expires_at = max(standing.lease.expires_at, min(now + policy.ttl_s, standing.until))
     return Renewal(extra, expires_at, decision.steps)
+
+
+def _same_terms(offered: Approval, lease: Lease) -> bool:
+    """Whether the units offered are those of the lease: one deposit pays for plans of different prices."""
+    return (offered.grant.grant_id, offered.plan.plan_key, offered.unit_price) == (
+        lease.grant_id,
+        lease.plan_key,
+        lease.unit_price,
+    )
 
 
 def _comes_earlier(offered: Grant, standing: Standing) -> bool:
