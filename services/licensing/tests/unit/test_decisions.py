@@ -121,6 +121,22 @@ def test_a_deposit_pays_beyond_the_included_units_and_needs_the_license() -> Non
     assert refused(decide(ask(), replace(rights, licenses=(expired,)), POLICY)).code is Code.LICENSE_EXPIRED
 
 
+def test_a_deposit_is_charged_at_the_license_that_ends_first_and_that_it_covers() -> None:
+    dear = replace(PRICED, plan_key="1:0xb00c:8", unit_price=100)
+    soon = license_grant(grant_id="b", free=0, end_time=int(NOW) + 3)
+    late = license_grant(grant_id="a", free=0, end_time=9_000, plan_key=dear.plan_key)
+    plans = {PRICED.plan_key: PRICED, dear.plan_key: dear}
+    rights = scene(licenses=(late, soon), deposits=(deposit_grant(),), plans=plans)
+    lease = approved(decide(ask(), rights, POLICY))
+    assert (lease.requires, lease.unit_price, lease.cost, lease.ttl_ms) == (soon, 7, 70, 3_000)
+    swapped = (replace(late, plan_key=PRICED.plan_key), replace(soon, plan_key=dear.plan_key))
+    lease = approved(decide(ask(), replace(rights, licenses=swapped), POLICY))
+    assert (lease.requires, lease.units, lease.unit_price) == (swapped[1], 10, 100)
+    small = replace(rights, licenses=swapped, deposits=(deposit_grant(total=50),))
+    lease = approved(decide(ask(), small, POLICY))
+    assert (lease.requires, lease.units, lease.unit_price, lease.ttl_ms) == (swapped[0], 7, 7, 10_000)
+
+
 @pytest.mark.parametrize(
     "other", [{"operator": BOB}, {"currency": BOB}, {"chain_id": 2}, {"quarantined": True}]
 )

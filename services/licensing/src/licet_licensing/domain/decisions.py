@@ -1,7 +1,8 @@
 """The one decision: may this account call this model, and from which right.
 
 Pure. The rights are tried in a fixed order (own licenses, the one that ends soonest first; then the deposit beside a
-running license) and never mixed. `Explain` runs the same function, so that it cannot tell another story.
+running license, in the same order) and never mixed. `Explain` runs the same function, so that it cannot tell another
+story.
 """
 
 from __future__ import annotations
@@ -202,8 +203,7 @@ def _rights(scene: Scene, policy: Policy) -> Iterator[Step | _Offer]:
             yield Step(grant.grant_id, Code.QUOTA_EXHAUSTED, "not final, and earlier use is uncovered")
             continue
         yield _Offer(grant, plan, grant.balance.free, 0, grant.end_time)
-    # The license that lasts longest carries the deposit, so that the lease dies as late as the right allows.
-    yield from _deposit_offers(scene, list(reversed(running)))
+    yield from _deposit_offers(scene, running)
 
 
 def _look(grant: Grant, plan: Plan | None, now: float, policy: Policy) -> Step | None:
@@ -222,16 +222,19 @@ def _look(grant: Grant, plan: Plan | None, now: float, policy: Policy) -> Step |
 
 
 def _deposit_offers(scene: Scene, running: list[tuple[Grant, Plan]]) -> Iterator[Step | _Offer]:
+    """Each license's price in turn, in the order of the licenses: a dear plan does not refuse what a cheaper covers."""
+    usable: list[Grant] = []
     for grant in sorted(scene.deposits, key=lambda grant: grant.grant_id):
         if grant.quarantined:
             yield Step(grant.grant_id, Code.MIRROR_STALE, "an event of this deposit could not be applied")
-            continue
-        for required, plan in running:
+        else:
+            usable.append(grant)
+    for required, plan in running:
+        for grant in usable:
             if not _pays(grant, required, plan):
                 continue
             free = _free_amount(grant, plan, scene.indebted) // plan.unit_price
             yield _Offer(grant, plan, free, plan.unit_price, required.end_time, required)
-            break
 
 
 def _pays(deposit: Grant, license_grant: Grant, plan: Plan) -> bool:
