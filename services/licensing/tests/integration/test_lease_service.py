@@ -15,12 +15,14 @@ from licet_kit.ids import new_id
 from licet_kit.testing.plugin import StartProxy
 from licet_kit.testing.ports import free_port
 from licet_kit.testing.proxy import Proxy
+from licet_licensing.api import lease_service
 from licet_licensing.api.batching import Batcher
 from licet_licensing.api.lease_service import LeaseServicer, serve_leases
 from licet_licensing.domain.credentials import format_session_token
 from licet_licensing.domain.leases import MAX_UNITS
 from licet_licensing.testing.words import ALICE, DEPOSIT_GRANT, SLUG, grant_id
 from licet_licensing.testing.world import POLICY, World, record
+from licet_licensing.usecases.leasing import Granted
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as pb
 from licet_schemas.licet.licensing.v1 import licensing_pb2_grpc as stubs
 from sqlalchemy import text
@@ -242,6 +244,26 @@ async def test_a_closed_lease_gives_back_through_its_records(
     await world.count(record(lease, 1, 4, last=True))
     grant = (await stub.Lease(await request(world, units_wanted=96), metadata=WORKER)).grant
     assert (grant.units, grant.units_remaining) == (96, 0)
+
+
+async def test_an_unexpected_fault_of_one_request_leaves_its_stream_alone(
+    world: World, stub: stubs.LeaseServiceAsyncStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(reply: Granted, now: float) -> pb.Grant:
+        if reply.units == 7:
+            raise ValueError("a fault of ours")
+        return told(reply, now)
+
+    told = lease_service._grant
+    monkeypatch.setattr(lease_service, "_grant", failing)
+    await world.market()
+    await world.buy()
+    wanted = {7: await request(world, units_wanted=7), 8: await request(world, units_wanted=8)}
+    asked = [pb.SessionRequest(lease=each) for each in wanted.values()]
+    for _ in range(2):
+        replies = {r.request_id: r.lease async for r in stub.Session(iter(asked), metadata=WORKER)}
+        assert replies[wanted[7].request_id].denial.code == "licensing_unavailable"
+        assert replies[wanted[8].request_id].grant.units == 8
 
 
 @pytest.fixture

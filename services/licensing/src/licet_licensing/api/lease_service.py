@@ -15,6 +15,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from licet_kit.clock import Clock
 from licet_kit.db import reading, transaction
 from licet_kit.errors import LicetError, PermanentError
+from licet_kit.kafka import Fate, fate_of
 from licet_kit.lifecycle import Service
 from licet_kit.logs import get_logger
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as pb
@@ -124,8 +125,9 @@ class LeaseServicer(stubs.LeaseServiceServicer):
     ) -> None:
         """Answer one request of a stream. A fault of the request is a denial: the others on the stream live on.
 
-        A fault of ours ends the stream: the worker asks again on the next one, by the same request ids, and so learns
-        of a lease whose commit was in doubt. A denial would hide it.
+        An absent database ends the stream: the worker asks again on the next one, by the same request ids, and so
+        learns of a lease whose commit was in doubt. A denial would hide it. Any other fault would come again on every
+        stream, and is denied to the one request that has it.
         """
         asked = getattr(request, request.WhichOneof("request") or "lease")
         try:
@@ -134,6 +136,13 @@ class LeaseServicer(stubs.LeaseServiceServicer):
             reply = pb.SessionReply(lease=_failure(error.code, str(error)))
         except Overloaded:
             reply = pb.SessionReply(lease=_failure("overloaded", "too many requests wait"))
+        except Exception as error:
+            if fate_of(error) is Fate.WAIT:
+                raise
+            log.exception("request.failed", request_id=asked.request_id)
+            reply = pb.SessionReply(
+                lease=_failure("licensing_unavailable", "the request could not be answered")
+            )
         reply.request_id = asked.request_id
         await replies.put(reply)
 
