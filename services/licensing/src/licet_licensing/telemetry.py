@@ -7,6 +7,9 @@ from licet_kit.telemetry import meter
 _meter = meter("licet_licensing")
 
 DECISIONS = _meter.create_counter("licet.licensing.decisions", description="Lease decisions by code")
+STRANGERS = _meter.create_counter(
+    "licet.licensing.strangers", description="Requests with a credential that is no account's"
+)
 BATCH_SIZE = _meter.create_histogram(
     "licet.licensing.batch.size", description="Requests answered in one transaction"
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from licet_kit.ids import new_id
+from licet_licensing import telemetry
 from licet_licensing.domain.codes import Code
 from licet_licensing.domain.errors import RequestReused
 from licet_licensing.testing.words import (
@@ -68,7 +70,7 @@ async def test_a_repeated_request_gets_the_same_answer_and_lends_nothing(world: 
     assert isinstance(reused, RequestReused)
     refused = world.ask(None)
     assert await world.answer(refused) == await world.answer(refused)
-    assert len(await world.rows("decisions")) == 2
+    assert len(await world.rows("decisions")) == 1
 
 
 async def test_each_worker_gets_its_share_of_units_and_rate(world: World) -> None:
@@ -238,16 +240,26 @@ async def test_every_decision_is_kept_and_told(world: World) -> None:
     await world.market()
     await world.buy()
     lease = await world.lease(wanted=10)
-    (refused,) = await world.answer(world.ask(None))
+    refused = await world.refusal(slug="owner/other")
     told = {said.decision_id: said for said in await world.told(licensing.DecisionLogged)}
-    assert isinstance(refused, Denied)
     assert set(told) == {lease.decision_id, refused.decision_id}
     assert (told[lease.decision_id].code, told[lease.decision_id].units) == ("ok", 10)
-    assert told[refused.decision_id].code == "credential_invalid"
+    assert told[refused.decision_id].code == "model_unknown"
     kept = {row.decision_id: row for row in await world.rows("decisions")}
     assert kept[lease.decision_id].steps == [
         {"subject": grant_id(), "code": "ok", "detail": "10 of 100 free units"}
     ]
+
+
+async def test_a_key_of_nobody_leaves_no_decision(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(telemetry.STRANGERS, "add", counted.append)
+    await world.market()
+    before = len(await world.rows("outbox"))
+    answers = await world.answer(*[world.ask(bytes([number]) * 32) for number in range(20)], world.ask(None))
+    assert {(a.code, a.decision_id) for a in answers if isinstance(a, Denied)} == {("credential_invalid", "")}
+    assert (len(await world.rows("decisions")), len(await world.rows("outbox"))) == (0, before)
+    assert sum(counted) == len(answers)
 
 
 async def test_units_are_told_within_a_second_of_the_last_change(world: World) -> None:

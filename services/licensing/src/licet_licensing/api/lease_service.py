@@ -208,7 +208,7 @@ def _need(credential: pb.Credential, asset_id: str, slug: str) -> Need:
 
 
 def _credential_hash(credential: pb.Credential) -> bytes | None:
-    """The hash that the credential is stored under; None when it cannot be one, which is decided and logged too."""
+    """The hash that the credential is stored under; None when it cannot be one, which is decided too."""
     if credential.WhichOneof("kind") == "api_key_hash":
         return credential.api_key_hash if len(credential.api_key_hash) == HASH_BYTES else None
     try:

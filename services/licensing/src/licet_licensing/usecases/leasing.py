@@ -10,7 +10,7 @@ from typing import Any
 from licet_kit.ids import new_id
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from licet_licensing import events
+from licet_licensing import events, telemetry
 from licet_licensing.db import accounts, leases, rights
 from licet_licensing.db.accounts import LoggedDecision
 from licet_licensing.db.leases import LentLease
@@ -306,13 +306,16 @@ def _granted(batch: _Batch, lent: LentLease, requests_per_s: int, decision_id: s
 
 
 def _refused(batch: _Batch, ask: AnyAsk, need: Need, refusal: Refusal) -> Denied:
-    logged = _log(batch, ask, need, refusal, None)
+    # A credential of nobody leaves no decision: no account could read it, and anyone can make up such keys.
+    known = batch.board.account_of(need) is not None
+    if not known:
+        telemetry.STRANGERS.add(1)
     return Denied(
         code=refusal.code.value,
         message=refusal.message,
         remedy=refusal.remedy,
         retry_after_ms=refusal.retry_after_ms,
-        decision_id=logged.decision_id,
+        decision_id=_log(batch, ask, need, refusal, None).decision_id if known else "",
     )
 
 
