@@ -65,6 +65,17 @@ async def test_the_identity_model_is_served_from_its_manifest_alone(vault: Vault
     assert (ready.state, ready.metering_rule) == ("ready", "request")
 
 
+async def test_a_model_of_whole_numbers_is_probed_with_whole_numbers(
+    vault: Vault, identity_files: dict[str, bytes]
+) -> None:
+    body = json.loads(identity_files["manifest.json"])
+    for tensor in (*body["inputs"], *body["outputs"]):
+        tensor["datatype"] = "INT64"
+    await vault.activate(await vault.upload({"manifest.json": manifests.canonical(body)}))
+    await vault.reconciler.step()
+    assert (await vault.states())[-1] == ("ready", "")
+
+
 async def test_the_old_version_serves_until_the_new_one_is_ready(
     vault: Vault, identity_files: dict[str, bytes]
 ) -> None:

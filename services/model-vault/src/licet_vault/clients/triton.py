@@ -11,7 +11,7 @@ import numpy as np
 from licet_kit.errors import Unavailable
 from licet_schemas.manifest import Manifest
 from numpy.typing import NDArray
-from tritonclient.http import InferInput
+from tritonclient.http import InferInput, InferResult
 from tritonclient.http.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -78,9 +78,7 @@ class Triton:
 
         Ready is not enough: a back end with an unfit numpy reports ready and fails every call.
         """
-        given = InferInput(manifest.inputs[0].name, list(sample.shape), manifest.inputs[0].datatype)
-        given.set_data_from_numpy(sample)
-        answer = await self._ask(self._slow.infer(name, [given]))
+        answer = await self._ask(self._infer(name, manifest, sample))
         for output in manifest.outputs:
             found = answer.as_numpy(output.name)
             wanted = (len(sample), *output.shape[1:])
@@ -88,6 +86,13 @@ class Triton:
                 raise LoadFailed(f"output {output.name} is not {output.datatype} {list(wanted)}")
             if not np.isfinite(found).all():
                 raise LoadFailed(f"output {output.name} is not finite for a typical row")
+
+    async def _infer(self, name: str, manifest: Manifest, sample: NDArray[np.float32]) -> InferResult:
+        """Builds the input as well, so that one that cannot be built is the version's fault as any other."""
+        tensor = manifest.inputs[0]
+        given = InferInput(tensor.name, list(sample.shape), tensor.datatype)
+        given.set_data_from_numpy(sample.astype(_DTYPES[tensor.datatype], copy=False))
+        return await self._slow.infer(name, [given])
 
     async def _ask(self, question: Awaitable[T]) -> T:
         try:
