@@ -17,7 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_vault import db, telemetry
-from licet_vault.domain import Refusal, State, Version, VersionState
+from licet_vault.clients.triton import TritonUnavailable
+from licet_vault.domain import LoadFailed, Refusal, State, Version, VersionState
 from licet_vault.usecases.loading import Interface, Loader, verified_manifest
 from licet_vault.usecases.states import announce_all, change_state
 
@@ -103,7 +104,7 @@ class Reconciler:
         seen = await self._read()
         ready = set()
         for key, version in seen.active.items():
-            if await self._serve(version, seen.state(key), loaded=version.triton_model in loaded):
+            if await self._try_serve(version, seen.state(key), loaded=version.triton_model in loaded):
                 ready.add(key)
         # While an asset's active version is not ready, the one before it goes on serving those who still ask for it.
         waiting = {asset_id for asset_id, _ in seen.active.keys() - ready}
@@ -144,6 +145,16 @@ class Reconciler:
         for end in ends:
             end.cancel()
         self._wake.clear()
+
+    async def _try_serve(self, version: Version, state: State | None, *, loaded: bool) -> bool:
+        """As `_serve`; a version that Triton cannot even unload, while it answers, ends no look at the others."""
+        try:
+            return await self._serve(version, state, loaded=loaded)
+        except TritonUnavailable as error:
+            await self._loader.triton.ready_models()
+            # Not unloaded once more: the retry begins with that.
+            await self._refuse(version, LoadFailed(str(error)), loaded=False)
+            return False
 
     async def _serve(self, version: Version, state: State | None, *, loaded: bool) -> bool:
         """Makes the version ready if it is not; whether it is ready in the end."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -17,6 +18,7 @@ from licet_vault.store import MasterKey, ObjectStore
 from licet_vault.testing.harness import LIMIT_BYTES, OWNER, STRANGER, Vault, second
 from onnx import helper
 from sqlalchemy import delete, update
+from tritonclient.http.aio import InferenceServerClient
 
 
 async def refused(vault: Vault, reason: str) -> None:
@@ -189,6 +191,31 @@ async def test_one_refused_version_does_not_hold_up_the_others(
     await vault.activate(digest)
     await vault.reconciler.step()
     assert {m.asset_id: m.state for m in await vault.told()} == {first: "refused", vault.asset_id: "ready"}
+
+
+@pytest.mark.parametrize("silent", ["infer", "unload_model"])
+async def test_a_version_that_never_answers_does_not_hold_up_the_others(
+    silent: str, vault: Vault, identity_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = await vault.upload(identity_files)
+    first, bad = vault.asset_id, pinned_name(vault.slug, digest)
+    answers = getattr(InferenceServerClient, silent)
+
+    async def hang(client: InferenceServerClient, name: str, *args: Any) -> Any:
+        if name == bad:
+            raise TimeoutError
+        return await answers(client, name, *args)
+
+    monkeypatch.setattr(InferenceServerClient, silent, hang)
+    await vault.activate(digest)
+    vault.slug, vault.asset_id = f"{vault.slug}-2", "0xf" + first[3:]
+    await vault.fact(FactKind.REGISTERED, owner=OWNER, slug=vault.slug)
+    await vault.activate(digest)
+    await vault.reconciler.step()
+    assert {m.asset_id: (m.state, m.reason) for m in await vault.told()} == {
+        first: ("refused", "load_failed"),
+        vault.asset_id: ("ready", ""),
+    }
 
 
 async def test_a_name_that_two_assets_share_is_not_unloaded_for_one_of_them(

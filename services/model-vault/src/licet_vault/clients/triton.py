@@ -63,7 +63,7 @@ class Triton:
 
     async def load(self, name: str) -> None:
         """Loads a model from the repository with what it depends on; raises LoadFailed or TritonUnavailable."""
-        await self._ask(self._slow.load_model(name))
+        await self._ask_of_model(self._slow.load_model(name))
 
     async def unload(self, *names: str) -> None:
         """Unloads models that may or may not be loaded; raises TritonUnavailable when Triton will not."""
@@ -78,7 +78,7 @@ class Triton:
 
         Ready is not enough: a back end with an unfit numpy reports ready and fails every call.
         """
-        answer = await self._ask(self._infer(name, manifest, sample))
+        answer = await self._ask_of_model(self._infer(name, manifest, sample))
         for output in manifest.outputs:
             found = answer.as_numpy(output.name)
             wanted = (len(sample), *output.shape[1:])
@@ -93,6 +93,16 @@ class Triton:
         given = InferInput(tensor.name, list(sample.shape), tensor.datatype)
         given.set_data_from_numpy(sample.astype(_DTYPES[tensor.datatype], copy=False))
         return await self._slow.infer(name, [given])
+
+    async def _ask_of_model(self, question: Awaitable[T]) -> T:
+        """A model that is silent while its server answers is the version's fault; raises LoadFailed for it."""
+        try:
+            return await self._ask(question)
+        except TritonUnavailable as error:
+            if not isinstance(error.__cause__, TimeoutError):
+                raise
+            await self.ready_models()
+            raise LoadFailed("the model did not answer in time") from error
 
     async def _ask(self, question: Awaitable[T]) -> T:
         try:
