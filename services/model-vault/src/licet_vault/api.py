@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,7 +42,11 @@ MAX_MANIFEST_BODY_BYTES = (
     2 * manifests.MAX_BYTES
 )  # the canonical form is what counts; this allows for indentation
 
+_NAMED = re.compile(r"^[!-~]{1,256}$")
 Digest = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{64}$")]
+
+# What a slug or an id may be: Postgres takes no NUL and no surrogate, nor does any name of ours hold one.
+Named = Annotated[str, Query(pattern=_NAMED.pattern)]
 
 
 class UploadStalled(PermanentError):
@@ -170,8 +175,8 @@ def _add_reads(app: FastAPI, deps: Deps) -> None:
 
     @app.get("/v1/versions")
     async def get_versions(
-        slug: str | None = None,
-        asset_id: str | None = None,
+        slug: Named | None = None,
+        asset_id: Named | None = None,
         after: Annotated[str | None, Query(alias="cursor")] = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT,
     ) -> Page[VersionView]:
@@ -231,7 +236,7 @@ def _position(after: str | None) -> db.StateKey | None:
     position = cursor.decode(after)
     values = [position.get(name) for name in _CURSOR]
     asset_id, digest, triton_url = (str(value) for value in values)
-    if not all(isinstance(value, str) for value in values):
+    if not all(isinstance(value, str) and _NAMED.fullmatch(value) for value in values):
         raise CursorInvalid("the cursor is of another list")
     return asset_id, digest, triton_url
 

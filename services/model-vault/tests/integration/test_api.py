@@ -276,7 +276,18 @@ async def test_versions_are_listed_page_by_page(client: httpx2.AsyncClient, engi
 
 
 @pytest.mark.parametrize(
-    "query", ["cursor=x", "cursor=e30", "cursor=eyJhc3NldF9pZCI6MX0", "limit=0", "limit=1000"]
+    "query",
+    [
+        "cursor=x",
+        "cursor=e30",
+        "cursor=eyJhc3NldF9pZCI6MX0",
+        # {"asset_id": "\\0", "digest": "x", "triton_url": "y"}
+        "cursor=eyJhc3NldF9pZCI6Ilx1MDAwMCIsImRpZ2VzdCI6IngiLCJ0cml0b25fdXJsIjoieSJ9",
+        "slug=%00",
+        "asset_id=a%00b",
+        "limit=0",
+        "limit=1000",
+    ],
 )
 async def test_a_query_that_cannot_be_meant_is_refused(query: str, client: httpx2.AsyncClient) -> None:
     assert (await client.get(f"/v1/versions?{query}")).status_code in (400, 422)
