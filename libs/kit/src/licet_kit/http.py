@@ -8,6 +8,7 @@ from typing import Any
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
+from licet_kit.body_limit import BODY_LIMIT, BodyLimit
 from licet_kit.errors import PermanentError
 from licet_kit.lifecycle import Service
 
@@ -27,16 +28,18 @@ class ServerEnded(PermanentError):
     code = "server_ended"
 
 
-def serve_http(app: Any, host: str, port: int) -> Service:
+def serve_http(app: Any, host: str, port: int, *, body_limit: int | None = BODY_LIMIT) -> Service:
     """Return an ASGI app as a part of the process: it accepts HTTP/1.1 and HTTP/2 until the process stops.
 
-    Raises AddressInUse.
+    Bodies longer than `body_limit` bytes are refused unread; None is for an app that bounds its own. Raises
+    AddressInUse.
     """
+    served = app if body_limit is None else BodyLimit(app, body_limit)
 
     async def serve(stop: asyncio.Event) -> None:
         refuse_taken(host, port)
         server = Server(
-            app,
+            served,
             address=host,
             port=port,
             interface=Interfaces.ASGINL,

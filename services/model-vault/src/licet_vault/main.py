@@ -82,7 +82,8 @@ async def build(settings: VaultSettings, runtime: Runtime) -> AsyncIterator[Sequ
             *_consumers(settings, runtime, engine),
             relay(settings, engine, db.OUTBOX),
             *(reconciler.run for reconciler in reconcilers),
-            serve_http(app, settings.host, settings.http_port),
+            # Its routes count what they take: an artefact may be long.
+            serve_http(app, settings.host, settings.http_port, body_limit=None),
         ]
 
 
