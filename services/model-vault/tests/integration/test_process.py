@@ -40,10 +40,6 @@ from licet_vault.testing.process import (
     staged,
 )
 
-# aiokafka leaves a connection open when a client is closed while its metadata task connects. That is seen when the
-# object is collected, which these long tests make likely; it says nothing about the vault, which is another process.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

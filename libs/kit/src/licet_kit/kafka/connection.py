@@ -117,8 +117,11 @@ async def _quietly(closing: Coroutine[Any, Any, None]) -> None:
     """
     task = asyncio.create_task(closing)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    await asyncio.wait({task}, timeout=CLOSE_TIMEOUT_S)
-    task.cancel()
+    _, late = await asyncio.wait({task}, timeout=CLOSE_TIMEOUT_S)
+    if late:
+        # Interrupted in its wait for a task that missed its own cancellation, it goes on to close the connections.
+        task.cancel()
+        await asyncio.wait(late, timeout=CLOSE_TIMEOUT_S)
 
 
 def fetch_wait_ms(*, prompt: bool) -> int:
