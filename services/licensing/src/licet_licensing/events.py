@@ -150,6 +150,15 @@ def _deposit(name: str) -> Callable[[chain.ChainEvent, Contracts], Said]:
     return read
 
 
+def _settled(event: chain.ChainEvent, contracts: Contracts) -> Said | None:
+    said = event.item_settled
+    shortfall = parse_amount(said.due) - parse_amount(said.paid)
+    if not shortfall:
+        return None
+    subject = f"deposit:{event.chain_id}:{contracts.escrow(event.chain_id)}:{said.source}"
+    return subject, FactKind.DEPOSIT_SHORTFALL, {"operator": said.operator, "amount": str(shortfall)}
+
+
 # A withdrawal changes nothing here: what it pays out left the total with the request.
 _READERS: dict[str, Callable[[chain.ChainEvent, Contracts], Said | None]] = {
     "asset_registered": _registered,
@@ -161,6 +170,7 @@ _READERS: dict[str, Callable[[chain.ChainEvent, Contracts], Said | None]] = {
     "deposited": _deposit("deposited"),
     "exit_requested": _deposit("exit_requested"),
     "exit_drawn": _deposit("exit_drawn"),
+    "item_settled": _settled,
 }
 
 

@@ -27,6 +27,7 @@ from licet_licensing.testing.words import (
     renewed,
     retracted,
     returned,
+    settled,
     transferred,
 )
 from licet_licensing.testing.world import World, record
@@ -192,6 +193,31 @@ async def test_an_exit_leaves_at_once_and_a_draw_from_it_comes_back(world: World
     await world.hear(exit_drawn(9, 140))
     await world.finality(9)
     assert (await world.grant(DEPOSIT_GRANT)).shortage == 0
+
+
+async def test_what_was_written_off_does_not_eat_the_next_deposit(world: World) -> None:
+    await world.market(unit_price="7", included_units=1, optimistic_units=0)
+    await world.buy()
+    await world.deposit(6, 1_000)
+    await world.count(record(await world.lease(wanted=1), 1, 1, last=True))
+    await world.count(record(await world.lease(wanted=100), 1, 100, last=True))
+    # The money left by an exit before the operator settled the 700 that were used.
+    await world.hear(exit_requested(8, 0))
+    await world.finality(8)
+    assert (await world.grant(DEPOSIT_GRANT)).shortage == 700
+    lost = settled(9, 700, 100, index=1)
+    await world.hear(lost, settled(9, 500, 0, operator=BOB, index=2), settled(9, 5, 5, index=3))
+    assert (await world.grant(DEPOSIT_GRANT)).shortage == 700  # a reorganisation could still take it back
+    await world.finality(9)
+    assert (
+        await world.grant(DEPOSIT_GRANT)
+    ).shortage == 100  # the 100 that were paid come back by the exit's draw
+    await world.hear(exit_drawn(9, 100))
+    await world.deposit(10, 1_100)
+    assert await world.units(DEPOSIT_GRANT) == (1_000, 0, 0, 700, 0)
+    assert len(await world.rows("facts", kind="deposit_total")) == 1
+    await world.deposit(11, 1_200)
+    assert await world.units(DEPOSIT_GRANT) == (1_100, 0, 0, 700, 0)
 
 
 async def test_a_retracted_deposit_under_its_leases_revokes_them(world: World) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     Integer,
+    Numeric,
     Row,
     Text,
     bindparam,
@@ -33,6 +34,7 @@ FACTS = table(tables.FactRow)
 MIRRORS = table(tables.MirrorRow)
 ASSETS = table(tables.AssetRow)
 PLANS = table(tables.PlanRow)
+_IS_TOTAL = FACTS.c.kind == FactKind.DEPOSIT_TOTAL.value
 
 # First half of the two-part advisory lock of a subject; kit's outbox uses others.
 _SUBJECT_LOCK = 0x5B1EC7
@@ -145,31 +147,47 @@ async def newest_facts(session: AsyncSession, subjects: Collection[str]) -> dict
 async def deposit_facts(
     session: AsyncSession, subjects: Collection[str]
 ) -> dict[str, tuple[Fact | None, list[Fact]]]:
-    """For each deposit its newest final fact and, in chain order, every one since."""
+    """For each deposit the newest final fact of its total and, in chain order, every one since."""
     facts = await standing_facts(session, subjects)
     final_rows = await session.execute(
         select(FACTS)
         .ext(distinct_on(FACTS.c.subject))
-        .where(FACTS.c.subject.in_(subjects), FACTS.c.standing, FACTS.c.is_final)
+        .where(FACTS.c.subject.in_(subjects), FACTS.c.standing, FACTS.c.is_final, _IS_TOTAL)
         .order_by(FACTS.c.subject, FACTS.c.block_number.desc(), FACTS.c.log_index.desc())
     )
     final = {row.subject: _fact(row) for row in final_rows}
     found: dict[str, tuple[Fact | None, list[Fact]]] = {}
     for subject in subjects:
         newest = final.get(subject)
-        since = [f for f in facts.get(subject, []) if newest is None or f.place > newest.place]
-        found[subject] = (newest, since)
+        totals = [f for f in facts.get(subject, []) if f.kind is FactKind.DEPOSIT_TOTAL]
+        found[subject] = (newest, [f for f in totals if newest is None or f.place > newest.place])
     return found
 
 
+async def written_off(session: AsyncSession, subjects: Collection[str]) -> dict[tuple[str, str], int]:
+    """What final settlements asked of these deposits in vain: {(deposit, operator): amount}."""
+    operator = FACTS.c.body["operator"].astext
+    rows = await session.execute(
+        select(FACTS.c.subject, operator, func.sum(FACTS.c.body["amount"].astext.cast(Numeric)))
+        .where(
+            FACTS.c.subject.in_(subjects),
+            FACTS.c.kind == FactKind.DEPOSIT_SHORTFALL.value,
+            FACTS.c.standing,
+            FACTS.c.is_final,
+        )
+        .group_by(FACTS.c.subject, operator)
+    )
+    return {(subject, by): int(amount) for subject, by, amount in rows}
+
+
 async def forget_superseded(session: AsyncSession, finals: Collection[Fact]) -> None:
-    """Drop facts of deposits that a newer final fact of the same deposit has replaced for good."""
+    """Drop totals of deposits that a newer final total of the same deposit has replaced for good."""
     for fact in finals:
         older = tuple_(FACTS.c.block_number, FACTS.c.log_index) < (
             fact.place.block_number,
             fact.place.log_index,
         )
-        await session.execute(FACTS.delete().where(FACTS.c.subject == fact.subject, older))
+        await session.execute(FACTS.delete().where(FACTS.c.subject == fact.subject, _IS_TOTAL, older))
 
 
 async def licenses_of_plans(session: AsyncSession, plan_keys: Collection[str]) -> set[str]:

@@ -31,6 +31,8 @@ class FactKind(StrEnum):
     LICENSE_TRANSFERRED = "license_transferred"
     # Every event that states a deposit's total is the same fact.
     DEPOSIT_TOTAL = "deposit_total"
+    # A settled line that its deposit could not pay in full.
+    DEPOSIT_SHORTFALL = "deposit_shortfall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,7 @@ def _advance(state: _Folding, fact: Renewed | Transferred) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DepositTotals:
-    """A deposit's total (spendable plus everything ever drawn), in smallest currency units.
+    """A deposit's total (spendable plus everything ever drawn or written off), in smallest currency units.
 
     `latest` is the total at the head. `floor` is what no reorganisation can take away: the least of the final total
     and of every total since, because a reorganisation may keep any beginning of what is not final.
@@ -208,12 +210,16 @@ class DepositTotals:
     floor: int
 
 
-def deposit_totals(final_total: int, later_totals: Iterable[int]) -> DepositTotals:
-    """Totals of a deposit whose newest final event says `final_total`, followed by these that are not final."""
+def deposit_totals(final_total: int, later_totals: Iterable[int], *, written_off: int = 0) -> DepositTotals:
+    """Totals of a deposit whose newest final event says `final_total`, followed by these that are not final.
+
+    `written_off` is what final settlements asked for and the deposit did not have: that use is spent, nobody will
+    pay it any more, so it must not eat the money that comes later.
+    """
     latest = floor = final_total
     for total in later_totals:
         latest, floor = total, min(floor, total)
-    return DepositTotals(latest, floor)
+    return DepositTotals(latest + written_off, floor + written_off)
 
 
 def license_fact(fact: Fact) -> LicenseFact:

@@ -156,6 +156,24 @@ def exit_requested(number: int, total: int) -> chain.ChainEvent:
     return event(number, 0, exit_requested=payload)
 
 
+def settled(
+    number: int, due: int, paid: int, *, operator: str = OPERATOR, index: int = 0
+) -> chain.ChainEvent:
+    payload = chain.ItemSettled(
+        operator=operator,
+        batch=1,
+        index=index,
+        source=DEPOSIT_ID,
+        asset_id=ASSET_ID,
+        token=CURRENCY,
+        due=str(due),
+        paid=str(paid),
+        payer_root="0x" + "00" * 32,
+        records=1,
+    )
+    return event(number, index, item_settled=payload)
+
+
 def exit_drawn(number: int, total: int) -> chain.ChainEvent:
     payload = chain.ExitDrawn(
         exit_id="1",

@@ -228,6 +228,7 @@ async def _follow_deposits(
     retracted: Collection[str],
     outcome: _Outcome,
 ) -> None:
+    written_off = await chain.written_off(session, subjects)
     for subject, (final, since) in (await chain.deposit_facts(session, subjects)).items():
         grant = next(iter(known.get(subject, {}).values()), None)
         newest = since[-1] if since else final
@@ -237,7 +238,9 @@ async def _follow_deposits(
                 continue  # retracted before it was ever applied
             grant = _opened_deposit(subject, newest)
         optimistic = await chain.optimistic_amount(session, grant.chain_id, grant.operator, grant.currency)
-        totals = deposit_totals(_total(final), map(_total, since))
+        # Only the deposit's own operator settles it; the escrow notes what anybody else asked for as unpaid, too.
+        lost = written_off.get((subject, grant.operator), 0)
+        totals = deposit_totals(_total(final), map(_total, since), written_off=lost)
         change = follow_deposit(grant, totals, optimistic)
         if opened:
             followed = change.grant if change else grant
