@@ -110,6 +110,12 @@ async def store_replies(session: AsyncSession, replies: dict[str, dict[str, Any]
         await (await session.connection()).execute(statement, rows)
 
 
+async def forget_requests(session: AsyncSession, request_ids: Collection[str]) -> None:
+    """Give up requests taken in this transaction."""
+    if request_ids:
+        await session.execute(REQUESTS.delete().where(REQUESTS.c.request_id.in_(request_ids)))
+
+
 async def insert_leases(session: AsyncSession, lent: Sequence[LentLease], now: datetime) -> None:
     """Write new leases."""
     if lent:

@@ -120,10 +120,17 @@ async def answer(
     answers: dict[str, Answer] = {}
     if fresh:
         replies = await _decide_all(session, fresh, policy, now)
-        await leases.store_replies(session, {request_id: to_json(r) for request_id, r in replies.items()})
+        kept = {name: to_json(reply) for name, reply in replies.items() if not _is_of_nobody(reply)}
+        await leases.store_replies(session, kept)
+        # A repetition may be refused anew: nothing was lent. Kept, made-up keys would fill the table.
+        await leases.forget_requests(session, replies.keys() - kept.keys())
         answers.update(replies)
     answers.update(await _stored(session, {r: prints[r] for r in by_id if r not in new}))
     return answers
+
+
+def _is_of_nobody(reply: Reply) -> bool:
+    return isinstance(reply, Denied) and not reply.decision_id
 
 
 async def _stored(session: AsyncSession, prints: Mapping[str, bytes]) -> dict[str, Answer]:
