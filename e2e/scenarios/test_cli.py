@@ -6,14 +6,13 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
+from licet_kit.testing.json_pages import serving
 from licet_sdk import receipts
 from licet_sdk.chain import Chain
 from licet_sdk.cli.money import parse_amount
@@ -310,27 +309,6 @@ def _forgeries_are_found(person: Shell, world: World, buyer: Buyer, paid: str) -
     chain = Elsewhere(world.actor("stranger").config(world.config))
     with contextlib.closing(chain), pytest.raises(VerificationFailed, match="charge_misplaced"):
         receipts.verify(true, chain, paid)
-
-
-@contextlib.contextmanager
-def serving(pages: dict[str, object]) -> Iterator[str]:
-    """A server with these JSON pages."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(pages[self.path]).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
 
 
 def test_wallets_without_money_or_gas_are_told(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from licet_kit.testing.json_pages import serving
 from licet_sdk.cli import doctor
 from licet_sdk.cli.main import main
 from licet_sdk.cli.output import Output
@@ -83,32 +81,13 @@ def test_a_service_that_is_away_is_one_json_error_and_nothing_else(
     assert json.loads(printed.err)["error"] == "unreachable"
 
 
-@contextmanager
-def server(pages: dict[str, object]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(pages.get(self.path)).encode()
-            self.send_response(200 if self.path in pages else 404)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
-
-
 def result(config: Config, name: str) -> dict[str, str]:
     check = dict(doctor._checks(config))[name]
     return doctor._run(name, check, config)
 
 
 def test_doctor_knows_another_server_from_the_service() -> None:
-    with server({"/openapi.json": {"info": {"title": "Licet licensing"}}}) as url:
+    with serving({"/openapi.json": {"info": {"title": "Licet licensing"}}}) as url:
         assert result(Config(licensing=url), "licensing")["result"] == "ok"
         wrong = result(Config(billing=url), "billing")
     assert wrong["result"] == "failed"
@@ -121,6 +100,6 @@ def test_doctor_names_what_a_service_lacks() -> None:
         "/openapi.json": {"info": {"title": "Licet billing"}},
         "/readyz": {"status": "not ready", "checks": {"database": "no answer within 2 s", "kafka": "ok"}},
     }
-    with server(pages) as url:
+    with serving(pages) as url:
         found = result(Config(billing=url, admin={"billing": url}), "billing")
     assert (found["result"], found["detail"]) == ("failed", "database: no answer within 2 s")
