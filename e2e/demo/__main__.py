@@ -20,6 +20,7 @@ from infra.local.profile import Profile
 from infra.local.stack import Stack
 
 PROFILE = "demo"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> int:
@@ -101,12 +102,12 @@ def _stay(stack: Stack, console: Console, stopped: threading.Event) -> None:
 
 def _stop_on_signals(stopped: threading.Event) -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        if stopped.is_set():  # it stops already, and to cut that short would leave parts running
-            return
+        for number in STOP_SIGNALS:  # to cut the stop short would leave parts running
+            signal.signal(number, signal.SIG_IGN)
         stopped.set()
         raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, stop)
 
 

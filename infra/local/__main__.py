@@ -17,6 +17,7 @@ from infra.local.stack import PartStatus, Stack
 
 LOG_LINES = 20
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(argv: list[str]) -> int:
@@ -71,7 +72,7 @@ def _up(args: argparse.Namespace) -> int:
     if args.fresh:
         stack.wipe()
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, _stop_once(stopped))
     started = stack.start(args.parts or None)
     _show(args, stack)
@@ -93,8 +94,9 @@ def _stop_once(stopped: threading.Event) -> Callable[[int, Any], None]:
     """First signal: stop cleanly. While parts still start there is nobody to see the event, so raise."""
 
     def handle(number: int, frame: Any) -> None:
-        if stopped.is_set():
-            return
+        # Also at the very end, when Python has put its own handlers back: a late one must not change how it ended.
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
         stopped.set()
         raise KeyboardInterrupt
 
