@@ -5,9 +5,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from aiokafka import TopicPartition
 from google.protobuf.wrappers_pb2 import StringValue
 from licet_kit.kafka import Fanout, Message, protobuf
-from licet_kit.kafka.connection import start_producer
+from licet_kit.kafka.connection import close_consumer, start_consumer, start_producer, topic_name
 from licet_kit.producer import Producer
 from licet_kit.testing.plugin import CreateTopics, Eventually
 from licet_kit.testing.store import TOPIC, WordSettings
@@ -142,3 +143,16 @@ async def test_a_reader_without_its_topic_is_not_caught_up(
     await create_topics(TOPIC)
     await caught_up(reader)
     await reader.fanout.check()
+
+
+async def test_a_reader_leaves_no_connection_open(
+    settings: WordSettings, create_topics: CreateTopics, eventually: Eventually
+) -> None:
+    """Closed while a fetch that failed waits to be tried again: aiokafka's own close breaks off at it."""
+    await create_topics(TOPIC)
+    consumer = await start_consumer(settings)
+    consumer.assign([TopicPartition(topic_name(settings, TOPIC), 0)])
+    await eventually(lambda: consumer._fetcher._pending_tasks, 10, what="a fetch on its way")
+    consumer._fetcher._pending_tasks.add(asyncio.create_task(asyncio.sleep(60)))
+    await close_consumer(consumer)
+    assert [conn for conn in consumer._client._conns.values() if conn.connected()] == []

@@ -108,6 +108,9 @@ async def abandon(producer: AIOKafkaProducer) -> None:
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
     """Close a consumer, whether the brokers are there or not."""
     await _quietly(consumer.stop())
+    # `stop` waits for fetches that it has cancelled and can end with them, before it comes to its connections.
+    parts: Any = consumer
+    await _quietly(parts._client.close())
 
 
 async def _quietly(closing: Coroutine[Any, Any, None]) -> None:
