@@ -7,11 +7,15 @@ import signal
 
 import pytest
 from licet_billing.clients.node import NodeUnavailable
+from licet_billing.db import settlement as settlement_rows
 from licet_billing.domain.errors import SenderFenced
+from licet_billing.domain.settlement import Inclusion
+from licet_billing.workers.settler import UNEXPLAINED_LOOKS
 from licet_kit.clock import ManualClock
 from licet_kit.testing.plugin import StartChain
 from licet_kit.testing.waiting import eventually
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from .rpc_proxy import Fault, RpcProxy
 from .settling import assert_exact, attempts, batches, drawn, finish, look, states, told
@@ -216,6 +220,46 @@ async def test_stuck_transaction_is_replaced_at_the_same_nonce_with_higher_fees(
     await anvil.rpc("evm_setAutomine", True)
     await finish(house, sender)
     assert await attempts(house) == [(nonce, "replaced"), (nonce, "included")]
+    assert await batches(house) == [(1, "final", 7, 7)]
+    await assert_exact(house)
+
+
+async def test_transaction_that_is_not_looked_for_any_more_is_found_by_its_log(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await use(house, 1)
+    sender = await house.settler.open_epoch()
+    monkeypatch.setattr(settlement_rows, "MAX_ATTEMPTS", 0)
+    await look(house, sender, 2)
+    await finish(house, sender)
+    assert await attempts(house) == [(_first_nonce(house) - 1, "included")]
+    assert await batches(house) == [(1, "final", 7, 7)]
+    await use(house, 2)
+    await finish(house, sender)
+    assert await batches(house) == [(1, "final", 7, 7), (2, "final", 14, 14)]
+    await assert_exact(house)
+
+
+async def test_batch_on_chain_that_nothing_explains_is_told_of(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await use(house, 1)
+    sender = await house.settler.open_epoch()
+    monkeypatch.setattr(settlement_rows, "MAX_ATTEMPTS", 0)
+    await look(house, sender, 2)
+
+    async def nothing(number: int, first: int, last: int) -> dict[str, Inclusion]:
+        return {}
+
+    monkeypatch.setattr(house.settler._escrow, "find_settled", nothing)
+    with capture_logs() as logged:
+        await look(house, sender, UNEXPLAINED_LOOKS)
+    assert [entry["batch"] for entry in logged if entry["event"] == "settler.unexplained"] == [1]
+    (row,) = await house.inbox.rows("SELECT state, last_error FROM settlement_batches")
+    assert row.state == "submitted"
+    assert "neither receipt nor log" in row.last_error
+    monkeypatch.undo()
+    await finish(house, sender)
     assert await batches(house) == [(1, "final", 7, 7)]
     await assert_exact(house)
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from licet_kit.chains import Chain
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
-from licet_billing.clients.node import answering, contract, hex32
+from licet_billing.clients.node import LOG_RANGE, answering, contract, hex32
 from licet_billing.domain import money
 from licet_billing.domain.reconciliation import DepositFigures
 
@@ -17,8 +17,6 @@ T = TypeVar("T")
 
 # Views asked for at the same time.
 _CONCURRENCY: Final = 16
-# Blocks of one log query: what public nodes allow.
-LOG_RANGE: Final = 2_000
 
 
 class ChainBooks:

@@ -14,7 +14,7 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.exceptions import ContractCustomError, ContractLogicError, TransactionNotFound, Web3RPCError
 from web3.logs import DISCARD
 
-from licet_billing.clients.node import NodeUnavailable, answering, contract, hex32
+from licet_billing.clients.node import LOG_RANGE, NodeUnavailable, answering, contract, hex32
 from licet_billing.clients.signer import SignedTransaction, Signer
 from licet_billing.domain.settlement import Batch, Fees, Inclusion, Sighting
 
@@ -114,6 +114,21 @@ class EscrowClient:
         return Inclusion(
             int(receipt["blockNumber"]), hex32(receipt["blockHash"]), receipt["status"] == 1, settled
         )
+
+    async def find_settled(self, number: int, first: int, last: int) -> dict[str, Inclusion]:
+        """The transaction that settled this batch in these blocks, by the log of it. Searches the newest first."""
+        for end in range(last, first - 1, -LOG_RANGE):
+            async with answering():
+                logs: Any = await self._escrow.events.BatchSettled().get_logs(
+                    from_block=max(first, end - LOG_RANGE + 1),
+                    to_block=end,
+                    argument_filters={"operator": self._operator, "batch": number},
+                )
+            if logs:
+                log = logs[-1]
+                inclusion = Inclusion(log["blockNumber"], hex32(log["blockHash"]), ok=True, settled=True)
+                return {hex32(log["transactionHash"]): inclusion}
+        return {}
 
     async def caps(self, tokens: Collection[str]) -> dict[str, int]:
         """What the operator may still draw of each token in this window."""

@@ -19,6 +19,10 @@ from web3.exceptions import BlockNotFound, Web3RPCError
 _CONCURRENCY: Final = 16
 
 
+# Blocks of one log query: what public nodes allow.
+LOG_RANGE: Final = 2_000
+
+
 class NodeUnavailable(Unavailable):
     """The node did not answer, or did not answer as a node does."""
 

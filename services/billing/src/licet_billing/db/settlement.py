@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import case, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_billing.db.bulk import AMOUNT, insert_rows
@@ -24,8 +24,7 @@ from licet_billing.domain.settlement import (
     Inclusion,
 )
 
-# More signed transactions of one batch than this are not looked for. Fees end at a multiple of the market's, so that
-# only a market that itself rises ten-thousandfold brings so many.
+# Older signed transactions of one batch than these are not asked for one by one; the log tells if one was mined.
 MAX_ATTEMPTS: Final = 64
 _KEY_COLUMNS: Final = {"chain_id": "bigint", "operator": "text", "number": "bigint"}
 
@@ -226,6 +225,25 @@ async def save_attempts(
         values["sent_at"] = sent_at
     which: Any = AttemptRow.tx_hash
     await session.execute(update(AttemptRow).where(which.in_(hashes)).values(**values))
+
+
+async def save_winner(session: AsyncSession, key: BatchKey, tx_hash: str) -> None:
+    """Stores which transaction settled a batch; those that had its nonce can no longer be mined."""
+    winner = await session.get(AttemptRow, tx_hash)
+    if winner is None:
+        return
+    which: Any = (*_within(AttemptRow, key), AttemptRow.nonce == winner.nonce)
+    state = case(
+        (AttemptRow.tx_hash == tx_hash, str(AttemptState.INCLUDED)),  # type: ignore[arg-type]
+        else_=str(AttemptState.REPLACED),
+    )
+    await session.execute(update(AttemptRow).where(*which).values(state=state))
+
+
+async def included_at(session: AsyncSession, key: BatchKey) -> int | None:
+    """Number of the block that a batch is in, as far as is known."""
+    row = await batch_row(session, key)
+    return None if row is None else row.block_number
 
 
 async def save_state(

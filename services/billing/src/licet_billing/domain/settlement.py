@@ -163,7 +163,7 @@ class BatchStatus:
 
 @dataclass(frozen=True, slots=True)
 class Inclusion:
-    """The receipt of an attempt. `settled`: its logs hold this batch's BatchSettled."""
+    """The receipt of a transaction. `settled`: its logs hold this batch's BatchSettled."""
 
     block_number: int
     block_hash: str
@@ -236,12 +236,11 @@ def next_step(batch: Batch, seen: Sighting, nonce: int, timing: Timing) -> Step:
     chain, one more for each further one. Everything follows from what is stored and what is seen, never from what
     this process remembers, so that any replica can go on after any crash.
     """
-    for attempt in batch.attempts:
-        inclusion = seen.inclusions.get(attempt.tx_hash)
-        if inclusion is not None and inclusion.settled:
-            return Settled(attempt.tx_hash, inclusion, inclusion.block_number <= seen.final_block)
+    for tx_hash, inclusion in seen.inclusions.items():
+        if inclusion.settled:
+            return Settled(tx_hash, inclusion, inclusion.block_number <= seen.final_block)
     if seen.root_on_chain:
-        # The receipt is missing although the batch is there: a node that lags behind another. Look again.
+        # Neither receipt nor log although the batch is there: a node that lags behind another. Look again.
         return Wait() if seen.root_on_chain == batch.root else Conflict(seen.root_on_chain)
     live = _live(batch.attempts, seen.inclusions, nonce)
     if live is None:
@@ -258,6 +257,11 @@ def _live(attempts: Sequence[Attempt], included: Mapping[str, Inclusion], nonce:
     """The newest attempt with this nonce that can still be mined."""
     fitting = [a for a in attempts if a.nonce == nonce and a.tx_hash not in included]
     return max(fitting, key=lambda attempt: attempt.signed_at, default=None)
+
+
+def is_unexplained(batch: Batch, seen: Sighting) -> bool:
+    """Whether the batch is settled, and none of the transactions that were looked for has done it."""
+    return seen.root_on_chain == batch.root and not any(i.settled for i in seen.inclusions.values())
 
 
 def is_on_chain(batch: Batch, seen: Sighting) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -30,6 +30,12 @@ async def open_epoch(session: AsyncSession, chain_id: int, operator: str) -> Sen
 async def unfinished(session: AsyncSession, sender: Sender) -> list[Batch]:
     """Batches to drive, by number."""
     return await settlement_rows.unfinished(session, sender.chain_id, sender.operator)
+
+
+async def earliest_block(session: AsyncSession, key: BatchKey) -> int:
+    """The lowest block that the batch can be in: the contract takes it after the one before it."""
+    before = replace(key, number=key.number - 1)
+    return await settlement_rows.included_at(session, before) or 0
 
 
 async def reopen_lost(session: AsyncSession, sender: Sender, last_on_chain: int) -> int:
@@ -88,17 +94,15 @@ async def store_refusal(session: AsyncSession, sender: Sender, batch: Batch, rea
     await settlement_rows.save_error(session, batch.key, reason)
 
 
+async def store_doubt(session: AsyncSession, key: BatchKey, reason: str) -> None:
+    """Stores what is not understood of a batch; its state stays."""
+    await settlement_rows.save_error(session, key, reason)
+
+
 async def store_settled(session: AsyncSession, sender: Sender, batch: Batch, settled: Settled) -> None:
     """Stores that a batch is on chain. It is final once its block is and the ledger has posted all of its lines."""
     await settlement_rows.require_epoch(session, sender)
-    winner = next(attempt for attempt in batch.attempts if attempt.tx_hash == settled.tx_hash)
-    replaced = _hashes(batch.attempts, winner)
-    await settlement_rows.save_attempts(session, [winner.tx_hash], AttemptState.INCLUDED)
-    await settlement_rows.save_attempts(session, replaced, AttemptState.REPLACED)
+    await settlement_rows.save_winner(session, batch.key, settled.tx_hash)
     posted = await settlement_rows.paid_of(session, batch.key) is not None
     state = BatchState.FINAL if settled.final and posted else BatchState.INCLUDED
     await save_state(session, batch.key, state, tx_hash=settled.tx_hash, inclusion=settled.inclusion)
-
-
-def _hashes(attempts: Sequence[Attempt], winner: Attempt) -> list[str]:
-    return [a.tx_hash for a in attempts if a.nonce == winner.nonce and a.tx_hash != winner.tx_hash]

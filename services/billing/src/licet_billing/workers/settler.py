@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Final
 
 from licet_kit.clock import Clock
@@ -26,11 +27,13 @@ from licet_billing.domain.settlement import (
     Broadcast,
     Conflict,
     Settled,
+    Sighting,
     Sign,
     Step,
     Timing,
     Wait,
     is_on_chain,
+    is_unexplained,
     next_step,
 )
 from licet_billing.usecases import batches, sending
@@ -41,6 +44,8 @@ log = get_logger(__name__)
 
 # How often a replica that does not lead asks whether it may.
 STANDBY_S: Final = 1.0
+# Looks at a batch that is on chain, nobody knows where, before it is said: a node may lag behind another for some.
+UNEXPLAINED_LOOKS: Final = 5
 _WAS_INCLUDED: Final = frozenset({BatchState.INCLUDED, BatchState.FINAL})
 
 
@@ -66,6 +71,7 @@ class Settler:
         self._clock = clock
         self._pace = pace
         self._prepared_at = float("-inf")
+        self._unexplained: Counter[BatchKey] = Counter()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Leads when no other replica does, until stopped."""
@@ -135,7 +141,7 @@ class Settler:
         """Takes each batch one step. A batch that is not on chain takes the next nonce after the one before it."""
         nonce = look.next_nonce
         for batch in on_the_way:
-            seen = await self._escrow.sighting(batch, look, self._clock.now().timestamp())
+            seen = await self._see(batch, look)
             step = next_step(batch, seen, nonce, self._pace.timing)
             if isinstance(step, Conflict):
                 await self._stop_at(batch, step)
@@ -144,6 +150,31 @@ class Settler:
             if nonce == look.next_nonce or not isinstance(step, Sign):
                 await self._take(sender, batch, step)
             nonce += 0 if is_on_chain(batch, seen) else 1
+
+    async def _see(self, batch: Batch, look: Look) -> Sighting:
+        """What the chain says of a batch; what settled it is found by its log where no receipt tells."""
+        seen = await self._escrow.sighting(batch, look, self._clock.now().timestamp())
+        if is_unexplained(batch, seen):
+            async with reading(self._engine) as session:
+                earliest = await sending.earliest_block(session, batch.key)
+            first = max(earliest, self._node.chain.start_block)
+            found = await self._escrow.find_settled(batch.key.number, first, look.block_number)
+            seen = replace(seen, inclusions={**seen.inclusions, **found})
+        if is_unexplained(batch, seen):
+            await self._wonder(batch)
+        else:
+            self._unexplained.pop(batch.key, None)
+        return seen
+
+    async def _wonder(self, batch: Batch) -> None:
+        self._unexplained[batch.key] += 1
+        if self._unexplained[batch.key] < UNEXPLAINED_LOOKS:
+            return
+        _needs_a_person("unexplained")
+        reason = "the chain holds this batch, and the node knows neither receipt nor log of it"
+        log.error("settler.unexplained", batch=batch.key.number, reason=reason)
+        async with transaction(self._engine) as session:
+            await sending.store_doubt(session, batch.key, reason)
 
     async def _take(self, sender: Sender, batch: Batch, step: Step) -> None:
         match step:
