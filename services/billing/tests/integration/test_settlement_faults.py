@@ -9,7 +9,7 @@ import pytest
 from licet_billing.clients.node import NodeUnavailable
 from licet_billing.db import settlement as settlement_rows
 from licet_billing.domain.errors import SenderFenced
-from licet_billing.domain.settlement import Inclusion
+from licet_billing.domain.settlement import Inclusion, Reply
 from licet_billing.workers.settler import UNEXPLAINED_LOOKS
 from licet_kit.clock import ManualClock
 from licet_kit.testing.plugin import StartChain
@@ -158,7 +158,7 @@ async def test_crash_between_storing_and_sending_is_resumed_from_what_is_stored(
     sender = await house.settler.open_epoch()
     await look(house, sender)
 
-    async def die(raw: bytes) -> str:
+    async def die(raw: bytes) -> Reply:
         raise Killed
 
     monkeypatch.setattr(house.settler._escrow, "send", die)
@@ -184,7 +184,7 @@ async def test_crash_after_sending_and_before_storing_that_is_not_settled_twice(
     await look(house, sender)
     send = house.settler._escrow.send
 
-    async def send_and_die(raw: bytes) -> str:
+    async def send_and_die(raw: bytes) -> Reply:
         await send(raw)
         raise Killed
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from licet_billing.clients.escrow import reply_of
 from licet_billing.domain.settlement import (
     MAX_ITEMS,
+    Answer,
     Attempt,
     AttemptState,
     Batch,
@@ -93,6 +95,33 @@ def test_replacement_raises_both_fees_by_a_tenth_at_least(a: int, b: int, c: int
     assert bumped.priority_fee * 10 > b * 11
     assert bumped.max_fee >= c
     assert bumped.priority_fee >= d
+
+
+def test_fee_of_an_attempt_that_no_node_took_follows_the_market_only() -> None:
+    refused = replace(FIRST, fees=Fees(100, 10), state=AttemptState.SIGNED)
+    assert refused.replacement_fees(Fees(100, 10)) is None
+    assert refused.replacement_fees(Fees(90, 12)) == Fees(100, 12)
+    taken = replace(refused, state=AttemptState.SENT)
+    assert taken.replacement_fees(Fees(100, 10)) == Fees(126, 13)
+    assert replace(taken, fees=Fees(900, 10)).replacement_fees(Fees(100, 10)) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        ("already known", Answer.SENT),
+        ("insufficient funds for gas * price + value", Answer.REFUSED),
+        ("INSUFFICIENT_FUNDS", Answer.REFUSED),
+        ("InsufficientFunds, Account balance: 0", Answer.REFUSED),
+        ("nonce too low: next nonce 8, tx nonce 7", Answer.REFUSED),
+        ("replacement transaction underpriced", Answer.REFUSED),
+        ("max fee per gas less than block base fee", Answer.REFUSED),
+        ("intrinsic gas too low", Answer.REFUSED),
+        ("request timed out", Answer.UNKNOWN),
+    ],
+)
+def test_only_what_proves_it_is_a_refusal(message: str, answer: Answer) -> None:
+    assert reply_of(message).answer is answer
 
 
 leaves = st.builds(

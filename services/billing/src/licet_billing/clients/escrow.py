@@ -16,14 +16,23 @@ from web3.logs import DISCARD
 
 from licet_billing.clients.node import LOG_RANGE, NodeUnavailable, answering, contract, hex32
 from licet_billing.clients.signer import SignedTransaction, Signer
-from licet_billing.domain.settlement import Batch, Fees, Inclusion, Sighting
+from licet_billing.domain.settlement import Answer, Batch, Fees, Inclusion, Reply, Sighting
 
 # The estimate holds for the state it was made on; other settlements and exits may come first.
 _GAS_MARGIN_NUMERATOR: Final = 12
 _GAS_MARGIN_DENOMINATOR: Final = 10
 # Covers six full blocks in a row before the base fee outgrows it (EIP-1559: an eighth a block).
 _BASE_FEE_FACTOR: Final = 2
-_ALREADY_KNOWN: Final = ("already known", "already imported", "known transaction")
+# Compared without case, blanks and underscores, which clients write differently.
+_ALREADY_KNOWN: Final = ("alreadyknown", "alreadyimported", "knowntransaction", "alreadyinmempool")
+# Errors that a node gives for a transaction that it has not put into its pool.
+_NOT_TAKEN: Final = (
+    *("insufficientfunds", "insufficientbalance", "exceedsaccountbalance"),
+    *("noncetoolow", "noncetoohigh", "oldnonce", "noncegap", "noncebelow"),
+    *("underpriced", "feetoolow", "tiptoolow", "lessthanblockbasefee", "belowconfiguredminimum"),
+    *("higherthanmaxfeepergas", "exceedstheconfiguredcap", "intrinsicgas"),
+    *("exceedsblockgaslimit", "gaslimitexceeded", "gaslimittoohigh", "poolisfull"),
+)
 
 
 class SettlementRefused(PermanentError):
@@ -181,16 +190,24 @@ class EscrowClient:
         data = str(getattr(error, "data", "") or error)
         return self._errors.get(data[:10], str(error))[:300]
 
-    async def send(self, raw: bytes) -> str:
-        """Hands a signed transaction to the node. Returns "" if it took it, else why nobody knows what became of it."""
+    async def send(self, raw: bytes) -> Reply:
+        """Hands a signed transaction to the node. What it has already it has taken."""
         try:
             await self._w3.eth.send_raw_transaction(raw)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return f"{type(error).__name__}: {error}"[:300]
+            return Reply(Answer.UNKNOWN, f"{type(error).__name__}: {error}"[:300])
         except Web3RPCError as error:
-            message = str(error)
-            return "" if any(known in message.lower() for known in _ALREADY_KNOWN) else message[:300]
-        return ""
+            return reply_of(str(error))
+        return Reply(Answer.SENT)
+
+
+def reply_of(message: str) -> Reply:
+    """What a node's error to a broadcast proves."""
+    said = "".join(message.lower().replace("_", " ").split())
+    if any(known in said for known in _ALREADY_KNOWN):
+        return Reply(Answer.SENT)
+    refused = any(reason in said for reason in _NOT_TAKEN)
+    return Reply(Answer.REFUSED if refused else Answer.UNKNOWN, message[:300])
 
 
 def _selector(w3: AsyncWeb3[AsyncHTTPProvider], entry: Any) -> str:

@@ -37,12 +37,28 @@ class BatchState(StrEnum):
 class AttemptState(StrEnum):
     """Where one signed transaction of a batch stands."""
 
-    SIGNED = "signed"  # stored; nobody knows whether it was broadcast
+    SIGNED = "signed"  # stored; no node is known to have taken it
     SENT = "sent"
     UNKNOWN = "unknown"
     INCLUDED = "included"
     REVERTED = "reverted"
     REPLACED = "replaced"  # its nonce was spent by another transaction
+
+
+class Answer(StrEnum):
+    """What the answer to a broadcast proves."""
+
+    SENT = "sent"  # the node has the transaction
+    REFUSED = "refused"  # the node did not take it now; it may be mined already
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How a broadcast ended, and why where the node has not just taken it."""
+
+    answer: Answer
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +121,10 @@ class Fees:
         """Fees of a replacement: a quarter above these, or the market's where that is higher."""
         return Fees(_bump(self.max_fee, market.max_fee), _bump(self.priority_fee, market.priority_fee))
 
+    def raised_to(self, market: Fees) -> Fees:
+        """These fees, or the market's where those are higher."""
+        return Fees(max(self.max_fee, market.max_fee), max(self.priority_fee, market.priority_fee))
+
     def exceeds(self, market: Fees) -> bool:
         """Whether they are more than anything but a fault can call for."""
         return self.max_fee > FEE_CEILING * market.max_fee
@@ -125,6 +145,18 @@ class Attempt:
     state: AttemptState
     signed_at: float
     sent_at: float
+
+    def replacement_fees(self, market: Fees) -> Fees | None:
+        """Fees of the transaction that takes its place; None where this one is to be sent again as it is.
+
+        One that a node took may wait for a higher fee, up to the ceiling: beyond that the node mines nothing. One
+        that no node took waits for something else (money, its nonce), unless the market has outgrown it.
+        """
+        if self.state is AttemptState.SIGNED:
+            fees = self.fees.raised_to(market)
+            return None if fees == self.fees else fees
+        fees = self.fees.bumped(market)
+        return None if fees.exceeds(market) else fees
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -11,12 +11,14 @@ from licet_billing.db import settlement as settlement_rows
 from licet_billing.db.settlement import Sender
 from licet_billing.db.tables import OUTBOX
 from licet_billing.domain.settlement import (
+    Answer,
     Attempt,
     AttemptState,
     Batch,
     BatchKey,
     BatchState,
     Inclusion,
+    Reply,
     Settled,
 )
 from licet_billing.events import settlement_changed
@@ -71,15 +73,19 @@ async def store_attempt(session: AsyncSession, sender: Sender, number: int, atte
 
 
 async def store_broadcast(
-    session: AsyncSession, sender: Sender, batch: Batch, attempt: Attempt, error: str, at: datetime
+    session: AsyncSession, sender: Sender, batch: Batch, attempt: Attempt, reply: Reply, at: datetime
 ) -> None:
-    """Stores how a broadcast ended: taken by a node, or without anybody knowing."""
+    """Stores how a broadcast ended. One that the node refused changes nothing but the reason that is shown."""
     await settlement_rows.require_epoch(session, sender)
+    if reply.answer is Answer.REFUSED:
+        await settlement_rows.save_error(session, batch.key, reply.reason)
+        return
+    taken = reply.answer is Answer.SENT
     sent, state = (
-        (AttemptState.SENT, BatchState.SUBMITTED) if not error else (AttemptState.UNKNOWN, BatchState.UNKNOWN)
+        (AttemptState.SENT, BatchState.SUBMITTED) if taken else (AttemptState.UNKNOWN, BatchState.UNKNOWN)
     )
     await settlement_rows.save_attempts(session, [attempt.tx_hash], sent, at)
-    await save_state(session, batch.key, state, tx_hash=attempt.tx_hash, error=error)
+    await save_state(session, batch.key, state, tx_hash=attempt.tx_hash, error=reply.reason)
 
 
 async def store_reorged(session: AsyncSession, sender: Sender, batch: Batch) -> None:

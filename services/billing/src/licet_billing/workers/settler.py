@@ -205,11 +205,11 @@ class Settler:
             settlement = await batches.settlement_of(session, batch.key)
         market = fees = await self._escrow.market_fees()
         if step.replaces is not None:
-            fees = step.replaces.fees.bumped(market)
-            if fees.exceeds(market):
-                # It does not wait for a higher fee: the node mines nothing, or the account is empty. The same again.
+            raised = step.replaces.replacement_fees(market)
+            if raised is None:
                 await self._broadcast(sender, batch, step.replaces)
                 return
+            fees = raised
         try:
             signed = await self._escrow.sign(settlement, step.nonce, fees)
         except SettlementRefused as error:
@@ -224,11 +224,17 @@ class Settler:
         await self._broadcast(sender, batch, attempt)
 
     async def _broadcast(self, sender: Sender, batch: Batch, attempt: Attempt) -> None:
-        error = await self._escrow.send(attempt.raw)
-        telemetry.BROADCASTS.add(1, {telemetry.LABEL_OUTCOME: "unknown" if error else "sent"})
-        log.info("settler.sent", batch=batch.key.number, tx_hash=attempt.tx_hash, error=error)
+        reply = await self._escrow.send(attempt.raw)
+        telemetry.BROADCASTS.add(1, {telemetry.LABEL_OUTCOME: str(reply.answer)})
+        log.info(
+            "settler.broadcast",
+            batch=batch.key.number,
+            tx_hash=attempt.tx_hash,
+            outcome=str(reply.answer),
+            error=reply.reason,
+        )
         async with transaction(self._engine) as session:
-            await sending.store_broadcast(session, sender, batch, attempt, error, self._clock.now())
+            await sending.store_broadcast(session, sender, batch, attempt, reply, self._clock.now())
 
 
 def _needs_a_person(reason: str) -> None:
