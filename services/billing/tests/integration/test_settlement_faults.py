@@ -6,10 +6,12 @@ import asyncio
 import signal
 
 import pytest
+from licet_billing.clients.escrow import Settlement
 from licet_billing.clients.node import NodeUnavailable
+from licet_billing.clients.signer import SignedTransaction
 from licet_billing.db import settlement as settlement_rows
 from licet_billing.domain.errors import SenderFenced
-from licet_billing.domain.settlement import Inclusion, Reply
+from licet_billing.domain.settlement import Fees, Inclusion, Reply
 from licet_billing.workers.settler import UNEXPLAINED_LOOKS
 from licet_kit.clock import ManualClock
 from licet_kit.testing.plugin import StartChain
@@ -262,6 +264,58 @@ async def test_batch_on_chain_that_nothing_explains_is_told_of(
     await finish(house, sender)
     assert await batches(house) == [(1, "final", 7, 7)]
     await assert_exact(house)
+
+
+async def test_batch_that_a_lowered_cap_shuts_out_is_composed_anew(house: House) -> None:
+    await use(house, 60, 40)
+    sender = await house.settler.open_epoch()
+    await look(house, sender)
+    (first,) = await house.inbox.rows("SELECT root, digest FROM settlement_batches")
+    town = house.town
+    town.send(1, "UsageEscrow", "setSettlerCap", town.checksum(town.token), 500)
+    await use(house, 1)
+    await finish(house, sender)
+    assert await batches(house) == [(1, "final", 420, 420)]
+    (row,) = await house.inbox.rows("SELECT root, digest FROM settlement_batches")
+    assert row.root != first.root
+    assert [r.digest for r in await house.inbox.rows("SELECT digest FROM batch_contents")] == [row.digest]
+    assert await told(house) == ["prepared", "prepared", "submitted", "final"]
+    await assert_exact(house)
+
+
+async def test_content_that_was_composed_anew_meanwhile_is_not_sent(
+    house: House, node: RpcProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await use(house, 60, 40)
+    sender = await house.settler.open_epoch()
+    await look(house, sender)
+    town, sign = house.town, house.settler._escrow.sign
+
+    async def sign_while_the_cap_falls(settlement: Settlement, nonce: int, fees: Fees) -> SignedTransaction:
+        signed = await sign(settlement, nonce, fees)
+        town.send(1, "UsageEscrow", "setSettlerCap", town.checksum(town.token), 500)
+        assert await house.settler.prepare() is not None
+        return signed
+
+    monkeypatch.setattr(house.settler._escrow, "sign", sign_while_the_cap_falls)
+    await look(house, sender)
+    assert await attempts(house) == []
+    assert node.calls.get(SEND, 0) == 0
+    monkeypatch.undo()
+    await finish(house, sender)
+    assert await batches(house) == [(1, "final", 420, 420)]
+    await assert_exact(house)
+
+
+async def test_batch_of_which_something_is_signed_keeps_its_content(house: House, node: RpcProxy) -> None:
+    await use(house, 60, 40)
+    sender = await house.settler.open_epoch()
+    node.faults[SEND] = Fault.LOSE_CALL
+    await look(house, sender, 2)
+    town = house.town
+    town.send(1, "UsageEscrow", "setSettlerCap", town.checksum(town.token), 500)
+    assert await house.settler.prepare() is None
+    assert await batches(house) == [(1, "unknown", 700, None)]
 
 
 async def test_nonce_taken_by_a_stranger_gets_another_transaction_for_the_same_batch(

@@ -166,11 +166,13 @@ async def open_leaves(
 
 
 async def open_currencies(session: AsyncSession, chain_id: int, operator: str) -> list[str]:
-    """Currencies of the billed charges that are in no batch."""
+    """Currencies of the billed charges that are in no batch, or in one that is only prepared."""
     rows = await session.execute(
         text(
-            "SELECT DISTINCT currency FROM charges WHERE chain_id = :chain_id AND operator = :operator"
-            " AND batch IS NULL AND amount > 0"
+            "SELECT currency FROM charges WHERE chain_id = :chain_id AND operator = :operator"
+            " AND batch IS NULL AND amount > 0 UNION"
+            " SELECT i.currency FROM settlement_items i JOIN settlement_batches b USING (chain_id, operator, number)"
+            " WHERE chain_id = :chain_id AND operator = :operator AND b.state = 'prepared'"
         ),
         {"chain_id": chain_id, "operator": operator},
     )
@@ -222,6 +224,17 @@ async def assign(session: AsyncSession, number: int, places: Sequence[tuple[str,
             "items": [place[1] for place in places],
             "leaves": [place[2] for place in places],
         },
+    )
+
+
+async def release(session: AsyncSession, key: BatchKey) -> None:
+    """Takes the charges of a batch out of it again."""
+    await session.execute(
+        text(
+            "UPDATE charges SET batch = NULL, item = NULL, leaf = NULL"
+            " WHERE chain_id = :chain_id AND operator = :operator AND batch = :number"
+        ),
+        {"chain_id": key.chain_id, "operator": key.operator, "number": key.number},
     )
 
 

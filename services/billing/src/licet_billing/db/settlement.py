@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import case, func, select, text, update
+from sqlalchemy import case, delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_billing.db.bulk import AMOUNT, insert_rows
@@ -118,15 +118,43 @@ async def last_number(session: AsyncSession, chain_id: int, operator: str) -> in
 
 async def insert_batch(session: AsyncSession, key: BatchKey, batch: NewBatch) -> BatchStatus:
     """Stores a composed batch with its lines and its document; its charges are assigned by the caller."""
+    await _insert_document(session, batch)
+    columns = {"state": "text", "root": "text", "digest": "text", "due": AMOUNT, "charges": "integer"}
+    row = (*_place(key), str(BatchState.PREPARED), batch.root, batch.digest, batch.due, batch.charges)
+    await insert_rows(session, "settlement_batches", _KEY_COLUMNS | columns, [row])
+    await _insert_items(session, key, batch)
+    return BatchStatus(
+        key, 1, BatchState.PREPARED, "", batch.root, batch.due, None, len(batch.items), batch.charges
+    )
+
+
+async def replace_batch(session: AsyncSession, key: BatchKey, batch: NewBatch) -> BatchStatus:
+    """Puts another content under the number of a batch of which nothing was signed; its charges are released."""
+    row = await session.get_one(BatchRow, _place(key), with_for_update=True)
+    former = row.digest
+    await session.execute(delete(ItemRow).where(*_within(ItemRow, key)))
+    await _insert_document(session, batch)
+    row.root, row.digest, row.due, row.charges = batch.root, batch.digest, batch.due, batch.charges
+    row.version, row.changed_at, row.last_error = row.version + 1, datetime.now(UTC), ""
+    await session.flush()
+    await _insert_items(session, key, batch)
+    await session.execute(text("DELETE FROM batch_contents WHERE digest = :digest"), {"digest": former})
+    return await status(session, row)
+
+
+def _place(key: BatchKey) -> tuple[int, str, int]:
+    return key.chain_id, key.operator, key.number
+
+
+async def _insert_document(session: AsyncSession, batch: NewBatch) -> None:
     contents = {"digest": "text", "body": "bytea"}
     await insert_rows(
         session, "batch_contents", contents, [(batch.digest, batch.body)], conflict="ON CONFLICT DO NOTHING"
     )
-    place = (key.chain_id, key.operator, key.number)
-    columns = {"state": "text", "root": "text", "digest": "text", "due": AMOUNT, "charges": "integer"}
-    row = (*place, str(BatchState.PREPARED), batch.root, batch.digest, batch.due, batch.charges)
-    await insert_rows(session, "settlement_batches", _KEY_COLUMNS | columns, [row])
-    item_columns = {
+
+
+async def _insert_items(session: AsyncSession, key: BatchKey, batch: NewBatch) -> None:
+    columns = {
         "position": "integer",
         "deposit_id": "text",
         "asset_id": "text",
@@ -137,13 +165,20 @@ async def insert_batch(session: AsyncSession, key: BatchKey, batch: NewBatch) ->
         "records": "integer",
     }
     rows = [
-        (*place, i, x.deposit_id, x.asset_id, x.currency, x.payer, x.amount, x.payer_root, len(x.leaves))
+        (
+            *_place(key),
+            i,
+            x.deposit_id,
+            x.asset_id,
+            x.currency,
+            x.payer,
+            x.amount,
+            x.payer_root,
+            len(x.leaves),
+        )
         for i, x in enumerate(batch.items)
     ]
-    await insert_rows(session, "settlement_items", _KEY_COLUMNS | item_columns, rows)
-    return BatchStatus(
-        key, 1, BatchState.PREPARED, "", batch.root, batch.due, None, len(batch.items), batch.charges
-    )
+    await insert_rows(session, "settlement_items", _KEY_COLUMNS | columns, rows)
 
 
 def _within(model: Any, key: BatchKey) -> tuple[Any, ...]:  # SQLModel types its columns as their values
@@ -256,7 +291,7 @@ async def save_state(
     error: str = "",
 ) -> BatchStatus | None:
     """Stores a batch's state; returns what to tell others, or None where that has not changed."""
-    row = await session.get_one(BatchRow, (key.chain_id, key.operator, key.number), with_for_update=True)
+    row = await session.get_one(BatchRow, _place(key), with_for_update=True)
     block = (inclusion.block_number, inclusion.block_hash) if inclusion else (None, None)
     told = (row.state, row.tx_hash, row.block_hash) != (str(state), tx_hash, block[1])
     row.state, row.tx_hash, row.last_error = str(state), tx_hash, error
@@ -314,7 +349,7 @@ async def item(session: AsyncSession, key: BatchKey, position: int) -> ItemRow |
 
 async def batch_row(session: AsyncSession, key: BatchKey) -> BatchRow | None:
     """A batch as it stands."""
-    row: BatchRow | None = await session.get(BatchRow, (key.chain_id, key.operator, key.number))
+    row: BatchRow | None = await session.get(BatchRow, _place(key))
     return row
 
 

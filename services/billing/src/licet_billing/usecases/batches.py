@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from licet_schemas import settlement, sumtree
@@ -16,7 +18,7 @@ from licet_billing.db import settlement as settlement_rows
 from licet_billing.db.settlement import NewBatch, NewItem
 from licet_billing.db.tables import OUTBOX, ItemRow
 from licet_billing.domain.errors import BatchesLost
-from licet_billing.domain.settlement import BatchKey, BatchState, Leaf, Line, compose
+from licet_billing.domain.settlement import Batch, BatchKey, BatchState, BatchStatus, Leaf, Line, compose
 from licet_billing.events import hash_bytes, settlement_changed
 
 FORMAT: Final = "licet-batch-1"
@@ -124,6 +126,7 @@ async def prepare(
     """Puts open charges into the next batch; None where there is none, or none that the caps let through.
 
     Waits, that is, returns None, while an earlier batch is not on chain: its successor collects more meanwhile.
+    Composes that earlier batch anew where nothing of it is signed and it fits no more.
 
     Any replica may prepare: the sender's row is locked, so that numbers rise by one and no charge is taken twice.
     Raises BatchesLost where the chain is ahead of this database.
@@ -133,15 +136,68 @@ async def prepare(
     if last_on_chain > last:
         raise BatchesLost(operator, last, last_on_chain)
     unfinished = await settlement_rows.unfinished(session, chain_id, operator)
-    if len(unfinished) >= MAX_UNFINISHED or any(b.state is not BatchState.INCLUDED for b in unfinished):
+    waiting = [batch for batch in unfinished if batch.state is not BatchState.INCLUDED]
+    composition = _Composition(chain_id, operator, escrow, caps, limit)
+    if waiting:
+        is_alone = len(waiting) == 1 and waiting[0].key.number > last_on_chain
+        return await _recompose(session, waiting[0], composition) if is_alone else None
+    if len(unfinished) >= MAX_UNFINISHED:
         return None
-    drawable = [currency for currency, cap in caps.items() if cap > 0]
-    lines = compose(await charge_rows.open_leaves(session, chain_id, operator, drawable, limit), caps)
-    if not lines:
+    batch = await composition.of_open_charges(session, last + 1)
+    if batch is None:
         return None
-    batch = build(lines, chain_id=chain_id, escrow=escrow, operator=operator, number=last + 1)
     key = BatchKey(chain_id, operator, batch.number)
-    status = await settlement_rows.insert_batch(session, key, batch)
+    await _tell(session, batch, await settlement_rows.insert_batch(session, key, batch))
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class _Composition:
+    """What batches are composed for and within."""
+
+    chain_id: int
+    operator: str
+    escrow: str
+    caps: Mapping[str, int]
+    limit: int
+
+    async def of_open_charges(self, session: AsyncSession, number: int) -> NewBatch | None:
+        """A batch of what is open and fits; None where nothing does."""
+        drawable = [currency for currency, cap in self.caps.items() if cap > 0]
+        leaves = await charge_rows.open_leaves(session, self.chain_id, self.operator, drawable, self.limit)
+        lines = compose(leaves, self.caps)
+        if not lines:
+            return None
+        return build(lines, chain_id=self.chain_id, escrow=self.escrow, operator=self.operator, number=number)
+
+    async def is_beyond(self, session: AsyncSession, key: BatchKey) -> bool:
+        """Whether a stored batch draws more of a currency than its cap leaves."""
+        drawn: Counter[str] = Counter()
+        for item in await settlement_rows.items(session, key):
+            drawn[item.currency] += item.amount
+        return any(amount > self.caps.get(currency, amount) for currency, amount in drawn.items())
+
+
+async def _recompose(session: AsyncSession, batch: Batch, composition: _Composition) -> BatchKey | None:
+    """Composes a batch anew that a lowered cap keeps from ever being taken, under its number.
+
+    Only while nothing of it is signed, which the sender's lock keeps so: what is signed may be on its way.
+    """
+    is_free = batch.state is BatchState.PREPARED and not batch.attempts
+    if not is_free or not await composition.is_beyond(session, batch.key):
+        return None
+    kept = await session.begin_nested()
+    await charge_rows.release(session, batch.key)
+    fitting = await composition.of_open_charges(session, batch.key.number)
+    if fitting is None:
+        await kept.rollback()
+        return None
+    await _tell(session, fitting, await settlement_rows.replace_batch(session, batch.key, fitting))
+    return batch.key
+
+
+async def _tell(session: AsyncSession, batch: NewBatch, status: BatchStatus) -> None:
+    """Assigns the charges of a stored batch, and tells of it."""
     places = [
         (request_id, position, leaf)
         for position, item in enumerate(batch.items)
@@ -149,4 +205,3 @@ async def prepare(
     ]
     await charge_rows.assign(session, batch.number, places)
     await OUTBOX.enqueue_many(session, [settlement_changed(status)])
-    return key

@@ -66,10 +66,19 @@ async def save_state(
         await OUTBOX.enqueue_many(session, [settlement_changed(status)])
 
 
-async def store_attempt(session: AsyncSession, sender: Sender, number: int, attempt: Attempt) -> None:
-    """Stores a signed transaction before it is sent. Raises SenderFenced in an old epoch."""
+async def store_attempt(
+    session: AsyncSession, sender: Sender, key: BatchKey, attempt: Attempt, root: str
+) -> bool:
+    """Stores a signed transaction before it is sent. Raises SenderFenced in an old epoch.
+
+    False, and nothing is stored, where the batch was composed anew since `root` was read: it must not be sent.
+    """
     await settlement_rows.require_epoch(session, sender)
-    await settlement_rows.insert_attempt(session, sender, number, attempt)
+    row = await settlement_rows.batch_row(session, key)
+    if row is None or row.root != root:
+        return False
+    await settlement_rows.insert_attempt(session, sender, key.number, attempt)
+    return True
 
 
 async def store_broadcast(

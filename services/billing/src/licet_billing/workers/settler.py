@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_billing import telemetry
 from licet_billing.clients.escrow import EscrowClient, Look, SettlementRefused
-from licet_billing.clients.node import Node
+from licet_billing.clients.node import Node, hex32
 from licet_billing.db.settlement import Sender
 from licet_billing.domain.errors import BatchesLost
 from licet_billing.domain.settlement import (
@@ -220,8 +220,9 @@ class Settler:
         now = self._clock.now().timestamp()
         attempt = Attempt(signed.tx_hash, step.nonce, signed.raw, fees, AttemptState.SIGNED, now, 0.0)
         async with transaction(self._engine) as session:
-            await sending.store_attempt(session, sender, batch.key.number, attempt)
-        await self._broadcast(sender, batch, attempt)
+            stored = await sending.store_attempt(session, sender, batch.key, attempt, hex32(settlement.root))
+        if stored:
+            await self._broadcast(sender, batch, attempt)
 
     async def _broadcast(self, sender: Sender, batch: Batch, attempt: Attempt) -> None:
         reply = await self._escrow.send(attempt.raw)
