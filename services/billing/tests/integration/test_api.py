@@ -18,6 +18,7 @@ from licet_billing.clients.licensing import LicensingClient
 from licet_kit.testing.plugin import StartChain
 from licet_schemas import eip712, merkle
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from .town import House, open_house, settle_in, use
 
@@ -103,6 +104,19 @@ async def desk(engine: AsyncEngine, chain: StartChain) -> AsyncIterator[Desk]:
         async with httpx2.AsyncClient(transport=transport, base_url="http://billing") as http:
             yield Desk(house, answers, http)
     await house.close()
+
+
+async def test_charge_above_the_whole_cap_is_named_to_the_operator(desk: Desk) -> None:
+    town = desk.house.town
+    town.send(1, "UsageEscrow", "setSettlerCap", town.checksum(town.token), 13)
+    dear, _ = await use(desk.house, 2, 1)
+    with capture_logs() as logged:
+        for _ in range(2):
+            answer = (await desk.post("/v1/settlements")).json()
+    assert answer["batches"] == []
+    named = {"currency": town.token, "request_id": dear, "amount": "14", "cap": "13"}
+    assert answer["stuck"] == [named | {"chain_id": town.chain.chain_id}]
+    assert [e["request_id"] for e in logged if e["event"] == "settler.above_cap"] == [dear]
 
 
 async def settle(desk: Desk) -> dict[str, Any]:
@@ -297,7 +311,7 @@ async def test_an_id_that_cannot_be_one_is_refused(desk: Desk, path: str) -> Non
 
 
 async def test_settling_nothing_makes_no_batch(desk: Desk) -> None:
-    assert (await desk.post("/v1/settlements")).json() == {"batches": []}
+    assert (await desk.post("/v1/settlements")).json() == {"batches": [], "stuck": []}
     assert (await desk.get("/v1/settlements", token=TOKEN)).json()["data"] == []
 
 

@@ -222,4 +222,5 @@ def _settlement_routes(app: FastAPI) -> None:
         keys = [await settler.prepare() for settler in edge.settlers]
         async with reading(edge.engine) as session:
             made = [encode.batch(await use.batch(session, key)) for key in keys if key is not None]
-        return shapes.PreparedBody(batches=made)
+        stuck = [encode.stuck(each) for settler in edge.settlers for each in settler.stuck]
+        return shapes.PreparedBody(batches=made, stuck=stuck)

@@ -10,7 +10,7 @@ from licet_billing import events
 from licet_billing.api import shapes
 from licet_billing.db.reading import AccountFigures, TransactionDetails
 from licet_billing.db.tables import BatchRow, ChargeRow, ReconciliationRow
-from licet_billing.domain.settlement import BatchState
+from licet_billing.domain.settlement import BatchState, Stuck
 from licet_billing.domain.usage import Disposition
 from licet_billing.usecases.reading import BatchDetails, DepositBalance, SettledCharge
 
@@ -139,6 +139,17 @@ def batch(details: BatchDetails) -> shapes.BatchBody:
         last_error=row.last_error,
         created_at=row.created_at,
         changed_at=row.changed_at,
+    )
+
+
+def stuck(charge: Stuck) -> shapes.StuckBody:
+    """A charge above its cap, for the operator."""
+    return shapes.StuckBody(
+        chain_id=charge.chain_id,
+        currency=charge.currency,
+        request_id=charge.request_id,
+        amount=str(charge.amount),
+        cap=str(charge.cap),
     )
 
 

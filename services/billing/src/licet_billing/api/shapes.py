@@ -169,10 +169,23 @@ class BatchBody(BaseModel):
     changed_at: datetime
 
 
+class StuckBody(BaseModel):
+    """The oldest charge of a currency above the operator's whole settler cap: nothing behind it is settled either,
+    until the cap is raised."""
+
+    chain_id: int
+    currency: str
+    request_id: str
+    amount: str
+    cap: str
+
+
 class PreparedBody(BaseModel):
-    """Batches that were composed now; none where nothing is due, or an earlier batch is still on its way."""
+    """Batches that were composed now; none where nothing is due, or an earlier batch is still on its way. `stuck`
+    names what no batch can take."""
 
     batches: list[BatchBody]
+    stuck: list[StuckBody]
 
 
 class LegBody(BaseModel):

@@ -16,7 +16,7 @@ from web3.logs import DISCARD
 
 from licet_billing.clients.node import LOG_RANGE, NodeUnavailable, answering, contract, hex32
 from licet_billing.clients.signer import SignedTransaction, Signer
-from licet_billing.domain.settlement import Answer, Batch, Fees, Inclusion, Reply, Sighting
+from licet_billing.domain.settlement import Answer, Batch, Cap, Fees, Inclusion, Reply, Sighting
 
 # The estimate holds for the state it was made on; other settlements and exits may come first.
 _GAS_MARGIN_NUMERATOR: Final = 12
@@ -139,8 +139,8 @@ class EscrowClient:
                 return {hex32(log["transactionHash"]): inclusion}
         return {}
 
-    async def caps(self, tokens: Collection[str]) -> dict[str, int]:
-        """What the operator may still draw of each token in this window."""
+    async def caps(self, tokens: Collection[str]) -> dict[str, Cap]:
+        """What the operator may draw of each token."""
         left = {}
         for token in tokens:
             async with answering():
@@ -148,7 +148,7 @@ class EscrowClient:
                     self._operator, self._w3.to_checksum_address(token)
                 )
                 cap, drawn = await call.call()
-            left[token] = max(0, int(cap) - int(drawn))
+            left[token] = Cap(int(cap), max(0, int(cap) - int(drawn)))
         return left
 
     async def market_fees(self) -> Fees:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_billing.db.bulk import AMOUNT, insert_rows
 from licet_billing.db.tables import ChargeRow
-from licet_billing.domain.settlement import BatchKey, Leaf
+from licet_billing.domain.settlement import BatchKey, Cap, Leaf, Stuck
 from licet_billing.domain.usage import Charge, Disposition, Grant, Source, UsageRecord
 
 _COLUMNS = {
@@ -225,6 +225,22 @@ async def assign(session: AsyncSession, number: int, places: Sequence[tuple[str,
             "leaves": [place[2] for place in places],
         },
     )
+
+
+async def stuck(session: AsyncSession, chain_id: int, operator: str, caps: Mapping[str, Cap]) -> list[Stuck]:
+    """The oldest charge of each currency that is in no batch and above the whole cap."""
+    found = []
+    for currency, cap in sorted(caps.items()):
+        rows = await session.execute(
+            text(
+                "SELECT request_id, amount FROM charges WHERE chain_id = :chain_id AND operator = :operator"
+                " AND currency = :currency AND batch IS NULL AND amount > 0"
+                " AND amount > CAST(CAST(:cap AS text) AS numeric) ORDER BY seq LIMIT 1"
+            ),
+            {"chain_id": chain_id, "operator": operator, "currency": currency, "cap": str(cap.whole)},
+        )
+        found += [Stuck(chain_id, currency, row.request_id, int(row.amount), cap.whole) for row in rows]
+    return found
 
 
 async def release(session: AsyncSession, key: BatchKey) -> None:

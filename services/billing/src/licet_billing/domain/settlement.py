@@ -90,6 +90,25 @@ class Line:
         return sum(charge.amount for charge in self.charges)
 
 
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """What the operator may draw of a currency: in a whole window, and what is left of this one."""
+
+    whole: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A charge above the whole cap of its currency: it, and the younger ones behind it, wait for a higher cap."""
+
+    chain_id: int
+    currency: str
+    request_id: str
+    amount: int
+    cap: int
+
+
 def compose(charges: Iterable[Leaf], caps: Mapping[str, int]) -> list[Line]:
     """Groups charges, oldest first, into at most MAX_ITEMS lines.
 

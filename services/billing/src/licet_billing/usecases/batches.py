@@ -18,7 +18,17 @@ from licet_billing.db import settlement as settlement_rows
 from licet_billing.db.settlement import NewBatch, NewItem
 from licet_billing.db.tables import OUTBOX, ItemRow
 from licet_billing.domain.errors import BatchesLost
-from licet_billing.domain.settlement import Batch, BatchKey, BatchState, BatchStatus, Leaf, Line, compose
+from licet_billing.domain.settlement import (
+    Batch,
+    BatchKey,
+    BatchState,
+    BatchStatus,
+    Cap,
+    Leaf,
+    Line,
+    Stuck,
+    compose,
+)
 from licet_billing.events import hash_bytes, settlement_changed
 
 FORMAT: Final = "licet-batch-1"
@@ -29,6 +39,11 @@ MAX_UNFINISHED: Final = 32
 async def open_currencies(session: AsyncSession, chain_id: int, operator: str) -> list[str]:
     """Currencies in which something is to be settled."""
     return await charge_rows.open_currencies(session, chain_id, operator)
+
+
+async def stuck(session: AsyncSession, chain_id: int, operator: str, caps: Mapping[str, Cap]) -> list[Stuck]:
+    """Charges that no batch can take before their cap is raised, the oldest of each currency."""
+    return await charge_rows.stuck(session, chain_id, operator, caps)
 
 
 def sum_leaf(leaf: Leaf) -> sumtree.Charge:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from licet_kit.clock import Clock
@@ -25,11 +26,13 @@ from licet_billing.domain.settlement import (
     BatchKey,
     BatchState,
     Broadcast,
+    Cap,
     Conflict,
     Settled,
     Sighting,
     Sign,
     Step,
+    Stuck,
     Timing,
     Wait,
     is_on_chain,
@@ -72,6 +75,12 @@ class Settler:
         self._pace = pace
         self._prepared_at = float("-inf")
         self._unexplained: Counter[BatchKey] = Counter()
+        self._stuck: tuple[Stuck, ...] = ()
+
+    @property
+    def stuck(self) -> Sequence[Stuck]:
+        """Charges that waited for a higher cap when this replica last composed, the oldest of each currency."""
+        return self._stuck
 
     async def run(self, stop: asyncio.Event) -> None:
         """Leads when no other replica does, until stopped."""
@@ -123,19 +132,33 @@ class Settler:
         async with reading(self._engine) as session:
             tokens = await batches.open_currencies(session, chain_id, operator)
         if not tokens:
+            self._stuck = ()
             return None
         look = await self._escrow.look(0)
         caps = await self._escrow.caps(tokens)
+        await self._see_stuck(caps)
         async with transaction(self._engine) as session:
             return await batches.prepare(
                 session,
                 chain_id=chain_id,
                 operator=operator,
                 escrow=self._escrow.address,
-                caps=caps,
+                caps={token: cap.left for token, cap in caps.items()},
                 last_on_chain=look.last_batch,
                 limit=self._pace.batch_charges,
             )
+
+    async def _see_stuck(self, caps: Mapping[str, Cap]) -> None:
+        """Notes what waits for a higher cap. Where there is none at all, anybody's token may wait: that is no alarm."""
+        chain_id, operator = self._node.chain.chain_id, self._escrow.operator
+        async with reading(self._engine) as session:
+            found = tuple(await batches.stuck(session, chain_id, operator, caps))
+        for each in found:
+            if each.cap:
+                _needs_a_person("above_cap")
+            if each.cap and each not in self._stuck:
+                log.error("settler.above_cap", **asdict(each))
+        self._stuck = found
 
     async def _drive(self, sender: Sender, on_the_way: list[Batch], look: Look) -> None:
         """Takes each batch one step. A batch that is not on chain takes the next nonce after the one before it."""
