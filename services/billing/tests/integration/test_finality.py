@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
-from licet_billing.domain.ledger import Account, AccountKind, Currency
+from licet_billing.db import ledger as ledger_rows
+from licet_billing.domain.errors import StateMoved
+from licet_billing.domain.ledger import Account, AccountKind, Currency, Transaction
 from licet_billing.testing.builders import (
     ASSET,
     CHAIN,
@@ -27,7 +29,7 @@ from licet_billing.usecases import chain
 from licet_billing.usecases.chain import Books
 from licet_kit.db import transaction
 from licet_schemas.licet.chain.v1 import chain_pb2
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 USD = Currency(CHAIN, TOKEN)
 CUSTOMER = Account(AccountKind.CUSTOMER, USD, DEPOSIT)
@@ -67,6 +69,67 @@ async def test_deposit_is_pending_until_its_block_is_final(inbox: Inbox, log: Ch
     assert await post(inbox, canonical(event)) == 0
     rows = await inbox.rows("SELECT tx_hash FROM ledger_transactions")
     assert [row.tx_hash for row in rows] == [event.tx_hash]
+
+
+async def test_retraction_that_meets_a_posting_undoes_it(
+    inbox: Inbox, log: ChainLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = log.deposited(50)
+    await inbox.send(event)
+    await inbox.send(finality(event.block_number))
+    write, retracting = ledger_rows.post, []
+
+    async def retract_meanwhile(
+        session: AsyncSession, transactions: Sequence[Transaction], pending: Collection[str] = ()
+    ) -> None:
+        if pending:
+            retracting.append(asyncio.create_task(inbox.send(retracted(event))))
+            await asyncio.wait(retracting, timeout=0.3)
+        await write(session, transactions, pending)
+
+    monkeypatch.setattr(ledger_rows, "post", retract_meanwhile)
+    assert await post(inbox, canonical(event)) == 1
+    await asyncio.gather(*retracting)
+    assert await inbox.balances(CUSTOMER) == (0,)
+    rows = await inbox.rows("SELECT kind FROM ledger_transactions ORDER BY seq")
+    assert [row.kind for row in rows] == ["deposited", "reversal"]
+
+
+async def test_posting_that_meets_a_retraction_posts_nothing(
+    inbox: Inbox, log: ChainLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = log.deposited(50)
+    await inbox.send(event)
+    await inbox.send(finality(event.block_number))
+    drop, posting = ledger_rows.void, []
+
+    async def post_meanwhile(session: AsyncSession, ids: Collection[str]) -> None:
+        posting.append(asyncio.create_task(post(inbox, canonical(event))))
+        await asyncio.wait(posting, timeout=0.3)
+        await drop(session, ids)
+
+    monkeypatch.setattr(ledger_rows, "void", post_meanwhile)
+    await inbox.send(retracted(event))
+    assert await asyncio.gather(*posting) == [0]
+    assert await inbox.balances(CUSTOMER) == (0,)
+    rows = await inbox.rows("SELECT state FROM ledger_transactions")
+    assert [row.state for row in rows] == ["voided"]
+
+
+async def test_what_is_pending_no_more_is_neither_voided_nor_posted(inbox: Inbox, log: ChainLog) -> None:
+    event = log.deposited(50)
+    await inbox.send(event)
+    await inbox.send(finality(event.block_number))
+    async with transaction(inbox.engine) as session:
+        (waiting,) = await chain.awaiting_post(session, CHAIN)
+    await inbox.send(retracted(event))
+    made = waiting.transaction
+    async with transaction(inbox.engine) as session:
+        with pytest.raises(StateMoved):
+            await ledger_rows.void(session, [made.id])
+    with pytest.raises(StateMoved):
+        async with transaction(inbox.engine) as session:
+            await ledger_rows.post(session, [made], {made.id})
 
 
 async def test_event_of_a_block_that_was_replaced_is_never_posted(inbox: Inbox, log: ChainLog) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_billing.db.bulk import AMOUNT, insert_rows
+from licet_billing.domain.errors import StateMoved
 from licet_billing.domain.ledger import Account, AccountKind, Currency, Entry, Transaction, TransactionKind
 from licet_billing.domain.money import ChainPosition
 
@@ -138,11 +139,19 @@ async def insert_pending(session: AsyncSession, stored: Stored, state: str = "pe
 
 
 async def void(session: AsyncSession, ids: Collection[str]) -> None:
-    """Drops pending transactions whose chain event has left the chain."""
-    await session.execute(
-        text("UPDATE ledger_transactions SET state = 'voided' WHERE id = ANY(:ids) AND state = 'pending'"),
+    """Drops pending transactions whose chain event has left the chain. Raises StateMoved where one is not pending."""
+    changed = await session.execute(
+        text(
+            "UPDATE ledger_transactions SET state = 'voided' WHERE id = ANY(:ids) AND state = 'pending' RETURNING id"
+        ),
         {"ids": list(ids)},
     )
+    _require_all(len(ids), len(changed.all()))
+
+
+def _require_all(expected: int, found: int) -> None:
+    if found != expected:
+        raise StateMoved(expected, found)
 
 
 async def post(
@@ -242,14 +251,15 @@ async def _insert(
 async def _mark_posted(session: AsyncSession, number: int, indexes: Mapping[str, int]) -> None:
     if not indexes:
         return
-    await session.execute(
+    changed = await session.execute(
         text(
             "UPDATE ledger_transactions t SET state = 'posted', posted_at = now(), posting_batch = :number,"
             " posting_index = p.position FROM unnest(CAST(:ids AS text[]), CAST(:positions AS integer[]))"
-            " AS p(id, position) WHERE t.id = p.id"
+            " AS p(id, position) WHERE t.id = p.id AND t.state = 'pending' RETURNING t.id"
         ),
         {"number": number, "ids": list(indexes), "positions": list(indexes.values())},
     )
+    _require_all(len(indexes), len(changed.all()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +310,7 @@ def _transaction(row: Any) -> Transaction:  # a row of _PENDING
 
 
 async def lock_posting(session: AsyncSession, chain_id: int) -> None:
-    """One session at a time posts the events of a chain, so that they are posted in chain order."""
+    """One session at a time posts the events of a chain, in chain order, or takes back what may be posted."""
     await session.execute(
         text("SELECT pg_advisory_xact_lock(:space, :chain)"),
         {"space": _POSTING_LOCK, "chain": chain_id % 2**31},

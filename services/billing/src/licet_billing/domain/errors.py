@@ -63,6 +63,17 @@ class SenderFenced(RetryableError):
         self.newest = newest
 
 
+class StateMoved(RetryableError):
+    """A pending ledger transaction was posted or voided by somebody else meanwhile."""
+
+    code = "state_moved"
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(f"{found} of {expected} ledger transactions were still pending")
+        self.expected = expected
+        self.found = found
+
+
 class MissingParent(RetryableError):
     """Something that a message builds on has not arrived yet; `parent` names it."""
 

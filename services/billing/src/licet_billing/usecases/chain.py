@@ -93,6 +93,7 @@ async def retract_money(session: AsyncSession, position: ChainPosition, event: M
     if not moves_money(event):
         return
     stored = _stored(position, await _in_its_currency(session, position, event))
+    await ledger_rows.lock_posting(session, position.chain_id)
     state = (await ledger_rows.known(session, [position.id])).get(position.id)
     if state is None:
         await ledger_rows.insert_pending(session, stored, state="voided")
