@@ -80,8 +80,8 @@ class Consumers:
 
     async def _on_plan(self, session: AsyncSession, event: ChainEvent) -> None:
         plan = events.plan(event)
-        if await chain.observe_plan(session, plan, events.position(event)):
-            await waiting.release_for(session, USAGE_GROUP, PlanUnknown(plan.key.version))
+        await chain.observe_plan(session, plan, events.position(event))
+        await waiting.release_for(session, USAGE_GROUP, PlanUnknown(plan.key.version))
 
     async def _on_operator_key(self, session: AsyncSession, event: ChainEvent) -> None:
         key = events.operator_key(event)

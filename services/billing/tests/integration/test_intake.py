@@ -311,24 +311,14 @@ async def test_older_state_of_a_grant_is_ignored(ready: Inbox, gateway: Gateway)
     assert [int(row.granted) for row in grants] == [500]
 
 
-async def test_retracted_plan_and_key_rate_nothing_any_more(
-    ready: Inbox, gateway: Gateway, log: ChainLog
-) -> None:
-    plan, key = log.plan(9, plan_id="2"), log.key()
-    await ready.send(plan, key)
-    await ready.send(retracted(key), retracted(plan))
-    gateway.plan_id = "2"
-    lease = gateway.lease()
-    await ready.send(*gateway.calls(1, lease=lease))
-    held = await ready.rows("SELECT detail FROM quarantine")
-    assert [row.detail for row in held] == [f"plan:{gateway.price_book_version}"]
-
-
-async def test_observation_after_its_retraction_is_ignored(inbox: Inbox, log: ChainLog) -> None:
-    plan = log.plan(9)
-    await inbox.send(retracted(plan))
-    await inbox.send(plan)
-    assert await inbox.rows("SELECT 1 FROM plans") == []
+async def test_retracted_key_verifies_nothing_any_more(inbox: Inbox, gateway: Gateway, log: ChainLog) -> None:
+    key = log.key()
+    await inbox.send(log.plan(7), key)
+    await inbox.send(retracted(key))
+    await inbox.send(gateway.deposit_changed(100))
+    await inbox.send(*gateway.calls(1))
+    held = await inbox.rows("SELECT detail FROM quarantine")
+    assert [row.detail.split(":")[0] for row in held] == ["receipt_key"]
 
 
 Step = Callable[[Inbox], Awaitable[None]]

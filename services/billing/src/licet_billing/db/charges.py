@@ -10,6 +10,7 @@ from sqlalchemy import case, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_billing.db.bulk import AMOUNT, insert_rows
+from licet_billing.db.rights import PLAN_STANDS
 from licet_billing.db.tables import ChargeRow
 from licet_billing.domain.settlement import BatchKey, Cap, Leaf, Stuck
 from licet_billing.domain.usage import Charge, Disposition, Grant, Source, UsageRecord
@@ -118,13 +119,17 @@ def charge_of(row: ChargeRow) -> Charge:
 
 
 async def uncovered(session: AsyncSession, grant: Grant, limit: int) -> list[Charge]:
-    """The oldest charges that this grant, which the caller has locked, did not cover and each of which now fits."""
+    """The oldest charges that this grant, which the caller has locked, did not cover and each of which now fits.
+
+    None of a plan that is not on chain: nobody owes its price.
+    """
     rows = await session.execute(
         select(ChargeRow)
         .where(
             ChargeRow.grant_id == grant.grant_id,  # type: ignore[arg-type]
             ChargeRow.disposition == Disposition.UNCOVERED,  # type: ignore[arg-type]
             grant.granted - grant.charged >= _QUANTITY,
+            text(PLAN_STANDS),
         )
         .order_by(ChargeRow.seq)  # type: ignore[arg-type]
         .limit(limit)

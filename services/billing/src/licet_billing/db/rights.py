@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import delete, select, text, tuple_
+from sqlalchemy import delete, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_billing.db.bulk import AMOUNT, insert_rows
 from licet_billing.db.tables import TABLES, GrantRow, OperatorKeyRow, PlanRow
+from licet_billing.domain.money import ChainPosition
 from licet_billing.domain.receipts import OperatorKey
 from licet_billing.domain.usage import Grant, Plan, PlanKey, Source
 
+# Of a charge: its plan is on chain, with the terms that it was rated by.
+PLAN_STANDS: Final = (
+    "EXISTS (SELECT 1 FROM plans WHERE plans.chain_id = charges.chain_id"
+    " AND plans.contract = split_part(charges.price_book_version, ':', 2) AND plans.plan_id = charges.plan_id"
+    " AND NOT plans.retracted AND plans.asset_id = charges.asset_id AND plans.currency = charges.currency"
+    " AND plans.unit_price = charges.unit_price AND plans.server = charges.operator)"
+)
 _GRANT_FIELDS = (
     "grant_id",
     "version",
@@ -74,42 +83,56 @@ async def save_charged(session: AsyncSession, grants: Collection[Grant]) -> None
 
 async def grants_to_cover(session: AsyncSession, limit: int) -> list[str]:
     """Grants that cover by now a charge which they did not cover when it arrived."""
-    rows = await session.execute(
-        text(
-            "SELECT g.grant_id FROM grants g WHERE EXISTS (SELECT 1 FROM charges c WHERE c.grant_id = g.grant_id"
-            " AND c.disposition = 'uncovered'"
-            " AND CASE c.source WHEN 'license' THEN c.units ELSE c.value END <= g.granted - g.charged)"
-            " ORDER BY g.grant_id LIMIT :limit"
-        ),
-        {"limit": limit},
+    to_cover = (
+        "SELECT g.grant_id FROM grants g WHERE EXISTS (SELECT 1 FROM charges WHERE charges.grant_id = g.grant_id"  # noqa: S608 - constants only
+        " AND disposition = 'uncovered'"
+        " AND CASE charges.source WHEN 'license' THEN units ELSE value END <= g.granted - g.charged"
+        f" AND {PLAN_STANDS}) ORDER BY g.grant_id LIMIT :limit"
     )
+    rows = await session.execute(text(to_cover), {"limit": limit})
     return list(rows.scalars())
 
 
-async def plans(session: AsyncSession, keys: Collection[PlanKey]) -> dict[PlanKey, Plan]:
-    """The known ones of these plans."""
+async def statements(session: AsyncSession, keys: Collection[PlanKey]) -> dict[PlanKey, list[Plan]]:
+    """All that was stated of these plans: what stands first, and of that the latest on chain."""
     wanted = [(key.chain_id, key.contract, key.plan_id) for key in keys]
     columns = tuple_(PlanRow.chain_id, PlanRow.contract, PlanRow.plan_id)
-    found = {}
-    for row in (await session.execute(select(PlanRow).where(columns.in_(wanted)))).scalars():
+    block_number: Any = PlanRow.block_number
+    log_index: Any = PlanRow.log_index
+    order: Any = (PlanRow.retracted, block_number.desc(), log_index.desc())
+    rows = await session.execute(select(PlanRow).where(columns.in_(wanted)).order_by(*order))
+    found: dict[PlanKey, list[Plan]] = {}
+    for row in rows.scalars():
         key = PlanKey(row.chain_id, row.contract, row.plan_id)
-        found[key] = Plan(key, row.asset_id, row.currency, row.unit_price, row.metering_rule, row.server)
+        plan = Plan(
+            key, row.asset_id, row.currency, row.unit_price, row.metering_rule, row.server, gone=row.retracted
+        )
+        found.setdefault(key, []).append(plan)
     return found
 
 
-async def save_plan(session: AsyncSession, plan: Plan, position_id: str) -> None:
-    """Stores a plan as its newest observation states it; ids count again after a reorg."""
+async def plans(session: AsyncSession, keys: Collection[PlanKey]) -> dict[PlanKey, Plan]:
+    """The known ones of these plans as they stand, or stood last."""
+    return {key: stated[0] for key, stated in (await statements(session, keys)).items()}
+
+
+async def save_plan(session: AsyncSession, plan: Plan, position: ChainPosition) -> None:
+    """Stores one statement of a plan."""
     values = {
+        "position_id": position.id,
+        "chain_id": plan.key.chain_id,
+        "contract": plan.key.contract,
+        "plan_id": plan.key.plan_id,
         "asset_id": plan.asset_id,
         "currency": plan.currency,
         "unit_price": plan.unit_price,
         "metering_rule": plan.metering_rule,
         "server": plan.server,
-        "position_id": position_id,
+        "block_number": position.block_number,
+        "log_index": position.log_index,
+        "retracted": plan.gone,
     }
-    key = {"chain_id": plan.key.chain_id, "contract": plan.key.contract, "plan_id": plan.key.plan_id}
-    statement = insert(PlanRow).values(**key, **values)
-    await session.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
+    await session.execute(insert(PlanRow).values(**values).on_conflict_do_nothing())
 
 
 async def save_operator_key(session: AsyncSession, key: OperatorKey) -> None:
@@ -138,8 +161,13 @@ async def is_retracted(session: AsyncSession, position_id: str) -> bool:
 
 
 async def retract(session: AsyncSession, position_id: str) -> None:
-    """Takes away the plan or key statement that came from a log which has left the chain."""
-    await session.execute(delete(PlanRow).where(PlanRow.position_id == position_id))  # type: ignore[arg-type]
+    """Takes back the plan or key statement that came from a log which has left the chain.
+
+    A plan is kept, marked: calls that used it may still arrive, and are operator loss.
+    """
+    await session.execute(
+        update(PlanRow).where(PlanRow.position_id == position_id).values(retracted=True)  # type: ignore[arg-type]
+    )
     await session.execute(delete(OperatorKeyRow).where(OperatorKeyRow.position_id == position_id))  # type: ignore[arg-type]
 
 

@@ -62,18 +62,21 @@ class GrantRow(Base, table=True):
 
 
 class PlanRow(Base, table=True):
-    """Terms of a plan in the truth `position_id`."""
+    """Terms of a plan in the truth `position_id`; of several that are not retracted the latest on chain counts."""
 
     __tablename__ = "plans"
-    chain_id: int = Field(sa_type=BigInteger, primary_key=True)
-    contract: str = Field(primary_key=True)
-    plan_id: str = Field(primary_key=True)
+    position_id: str = Field(primary_key=True)
+    chain_id: int = Field(sa_type=BigInteger)
+    contract: str
+    plan_id: str
     asset_id: str
     currency: str
     unit_price: int = Field(sa_type=Amount)
     metering_rule: str
     server: str
-    position_id: str
+    block_number: int = Field(sa_type=BigInteger)
+    log_index: int
+    retracted: bool
 
 
 class OperatorKeyRow(Base, table=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
@@ -31,7 +32,7 @@ class Disposition(StrEnum):
     BILLED = "billed"
     # Behind the end of its lease, which is its fence or its last record: operator loss, for good.
     FENCED = "fenced"
-    # Beyond what its grant covers: operator loss, until the grant covers it.
+    # Beyond what its grant covers, or of a plan that a reorg removed: operator loss, until both are there.
     UNCOVERED = "uncovered"
 
 
@@ -115,7 +116,7 @@ class PlanKey:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The terms of a plan that rating needs; a plan never changes."""
+    """The terms of a plan that rating needs; a plan never changes. `gone`: its log has left the chain."""
 
     key: PlanKey
     asset_id: str
@@ -123,6 +124,7 @@ class Plan:
     unit_price: int
     metering_rule: str
     server: str
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,12 @@ def check(record: UsageRecord, grant: Grant, plan: Plan) -> None:
         _expect("grant operator", grant.operator, plan.server)
 
 
+def terms_of(record: UsageRecord, stated: Sequence[Plan]) -> Plan:
+    """The plan that a call used: the first of these statements of it that fits, because a reorg gives ids anew."""
+    fitting = (p for p in stated if (p.asset_id, p.metering_rule) == (record.asset_id, record.metering_rule))
+    return next(fitting, stated[0])
+
+
 def cover(charge: Charge, grant: Grant) -> tuple[Charge, Grant]:
     """Bills the charge if its grant covers it as a whole; otherwise both come back as they were."""
     charged = grant.charged + charge.quantity
@@ -192,7 +200,8 @@ def rate(record: UsageRecord, grant: Grant, plan: Plan, *, fenced: bool) -> tupl
     """The charge of a call, and its grant with the charged quantity raised.
 
     One price for each unit, and a license's included units are free: the terms of a plan. A call behind its
-    lease's end, or beyond what its grant covers, is operator loss and takes nothing of the grant.
+    lease's end, beyond what its grant covers, or of a plan that is gone, is operator loss and takes nothing of the
+    grant.
     Raises RecordInconsistent as `check` does.
     """
     check(record, grant, plan)
@@ -210,4 +219,4 @@ def rate(record: UsageRecord, grant: Grant, plan: Plan, *, fenced: bool) -> tupl
         amount=0,
         disposition=Disposition.FENCED if fenced else Disposition.UNCOVERED,
     )
-    return (charge, grant) if fenced else cover(charge, grant)
+    return (charge, grant) if fenced or plan.gone else cover(charge, grant)

@@ -50,12 +50,10 @@ class Books:
     treasury: str
 
 
-async def observe_plan(session: AsyncSession, plan: Plan, position: ChainPosition) -> bool:
-    """Stores a plan; False if this truth has left the chain already."""
-    if await rights.is_retracted(session, position.id):
-        return False
-    await rights.save_plan(session, plan, position.id)
-    return True
+async def observe_plan(session: AsyncSession, plan: Plan, position: ChainPosition) -> None:
+    """Stores a plan, as gone if this truth has left the chain already."""
+    gone = await rights.is_retracted(session, position.id)
+    await rights.save_plan(session, replace(plan, gone=gone), position)
 
 
 async def observe_operator_key(session: AsyncSession, key: OperatorKey) -> bool:

@@ -28,6 +28,7 @@ from licet_billing.domain.usage import (
     check_identity,
     cover,
     rate,
+    terms_of,
 )
 from licet_billing.usecases import receipts
 
@@ -71,7 +72,7 @@ class _Known:
     """
 
     grants: dict[str, Grant]
-    plans: dict[PlanKey, Plan]
+    plans: Mapping[PlanKey, Sequence[Plan]]
     keys: Mapping[tuple[int, str], KeyIntervals]
     fenced: set[str]
     ends: dict[str, int]
@@ -132,13 +133,13 @@ async def _save_fence(session: AsyncSession, fence: Fence) -> None:
 
 async def _known(session: AsyncSession, log: Sequence[Call | Fence]) -> _Known:
     calls = [entry.record for entry in log if isinstance(entry, Call) and not entry.record.is_closing_marker]
-    plans = await rights.plans(session, {PlanKey.parse(record.price_book_version) for record in calls})
+    plans = await rights.statements(session, {PlanKey.parse(record.price_book_version) for record in calls})
     leases = {entry.record.lease_id if isinstance(entry, Call) else entry.lease_id for entry in log}
     return _Known(
         grants=await rights.lock_grants(session, {record.grant_id for record in calls}),
         plans=plans,
         keys=await rights.operator_keys(
-            session, {(key.chain_id, plan.server) for key, plan in plans.items()}
+            session, {(key.chain_id, plan.server) for key, stated in plans.items() for plan in stated}
         ),
         fenced=await rights.fenced(session, leases),
         ends=await rights.ends(session, leases),
@@ -175,13 +176,13 @@ def _charge(call: Call, known: _Known, serving: Serving) -> ReceiptedCharge | No
 
 
 def _parents(record: UsageRecord, known: _Known) -> tuple[Plan, Grant]:
-    plan = known.plans.get(PlanKey.parse(record.price_book_version))
-    if plan is None:
+    stated = known.plans.get(PlanKey.parse(record.price_book_version))
+    if stated is None:
         raise PlanUnknown(record.price_book_version)
     grant = known.grants.get(record.grant_id)
     if grant is None:
         raise GrantUnknown(record.grant_id)
-    return plan, grant
+    return terms_of(record, stated), grant
 
 
 async def _post(session: AsyncSession, charges: Sequence[Charge], before: Sequence[Transaction] = ()) -> None:
