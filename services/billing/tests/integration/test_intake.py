@@ -113,6 +113,23 @@ async def test_two_contents_under_one_request_id_quarantine_the_lease(ready: Inb
     assert await ready.balances(ACCRUED) == (7,)
 
 
+async def test_lease_that_ends_with_an_aborted_call_has_its_receipt(ready: Inbox, gateway: Gateway) -> None:
+    lease = gateway.lease()
+    call = gateway.record(lease, 1, 0, outcome=usage_pb2.OUTCOME_ABORTED, last=True)
+    await ready.send(*gateway.sign([call]))
+    (charge,) = await ready.rows("SELECT request_id, amount FROM charges")
+    assert (charge.request_id, int(charge.amount)) == (call.request_id, 0)
+
+
+async def test_units_of_a_call_that_failed_upstream_are_not_charged(ready: Inbox, gateway: Gateway) -> None:
+    failed = gateway.record(gateway.lease(), 1, 5, outcome=usage_pb2.OUTCOME_UPSTREAM_ERROR)
+    await ready.send(*gateway.sign([failed]))
+    assert await ready.rows("SELECT 1 FROM charges") == []
+    assert [row.reason for row in await ready.rows("SELECT reason FROM quarantine")] == [
+        "record_inconsistent"
+    ]
+
+
 async def test_closing_marker_is_no_charge(ready: Inbox, gateway: Gateway) -> None:
     lease = gateway.lease()
     await ready.send(*gateway.calls(1, lease=lease), gateway.marker(lease, 2))

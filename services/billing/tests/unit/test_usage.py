@@ -159,8 +159,17 @@ def test_price_book_version_of_another_form_is_refused(text: str) -> None:
 
 
 def test_closing_marker_is_told_from_an_aborted_call() -> None:
-    marker = replace(record(2, 0), last=True, outcome=Outcome.ABORTED)
+    nothing = bytes(32)
+    marker = replace(
+        record(2, 0),
+        last=True,
+        outcome=Outcome.ABORTED,
+        request_commitment=nothing,
+        response_commitment=nothing,
+    )
     assert marker.is_closing_marker
     assert not replace(marker, units=1).is_closing_marker
     assert not replace(marker, last=False).is_closing_marker
     assert not replace(marker, outcome=Outcome.OK).is_closing_marker
+    assert not replace(marker, request_commitment=bytes([1]) * 32).is_closing_marker
+    assert not replace(marker, response_commitment=bytes([1]) * 32).is_closing_marker

@@ -97,7 +97,9 @@ class Gateway:
 
     def marker(self, lease: str, sequence: int) -> usage_pb2.UsageRecorded:
         """The record that only closes a lease."""
-        return self.record(lease, sequence, 0, outcome=usage_pb2.OUTCOME_ABORTED, last=True)
+        made = self.record(lease, sequence, 0, outcome=usage_pb2.OUTCOME_ABORTED, last=True)
+        made.response_commitment = bytes(32)
+        return made
 
     def sign(self, records: Sequence[usage_pb2.UsageRecorded]) -> list[usage_pb2.UsageRecorded]:
         """Puts the records into one signed segment."""
