@@ -5,21 +5,24 @@ from __future__ import annotations
 import pytest
 from licet_billing.db import reconciliation as rows
 from licet_billing.domain.reconciliation import DepositFigures
+from licet_billing.testing.builders import CHAIN, DEPOSIT, ESCROW, OPERATOR, PAYER, ChainLog, Gateway
+from licet_billing.testing.inbox import make_inbox
+from licet_billing.usecases import reading as use_reading
 from licet_kit.db import reading, transaction
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-DEPOSITS, ITEMS = 200, 5
+DEPOSITS, ITEMS, STRANGERS = 200, 5, 2000
 
 
-async def rows_read(session: AsyncSession, table: str) -> int:
-    """Rows of a table that this transaction has read so far, by scans and by indexes."""
+async def rows_read(session: AsyncSession, *tables: str) -> int:
+    """Rows of these tables that this connection has read since it last told the statistics."""
     found = await session.scalar(
         text(
-            "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
-            " WHERE relname = :table"
+            "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+            " WHERE relname = ANY(:tables)"
         ),
-        {"table": table},
+        {"tables": list(tables)},
     )
     return int(found or 0)
 
@@ -49,7 +52,39 @@ async def crowded(engine: AsyncEngine) -> AsyncEngine:
 
 async def test_deposits_read_each_settled_line_once(crowded: AsyncEngine) -> None:
     async with reading(crowded) as session:
+        before = await rows_read(session, "settlement_items")
         found = await rows.deposits(session, 1)
-        assert await rows_read(session, "settlement_items") <= DEPOSITS * ITEMS
+        assert await rows_read(session, "settlement_items") - before <= DEPOSITS * ITEMS
     assert found["d7"] == DepositFigures(spendable=9, drawn=ITEMS, exits=0)
     assert len(found) == DEPOSITS
+
+
+async def test_balance_reads_the_callers_own_deposits_alone(engine: AsyncEngine) -> None:
+    inbox = make_inbox(engine, CHAIN, ESCROW, OPERATOR)
+    await inbox.send(ChainLog().deposited(100))
+    await inbox.send(Gateway().deposit_changed(100))
+    await _others_deposit(engine)
+    tables = ("grants", "ledger_accounts", "ledger_balances")
+    async with reading(engine) as session:
+        before = await rows_read(session, *tables)
+        (mine,) = await use_reading.deposits_of(session, [PAYER], OPERATOR, [CHAIN])
+        read = await rows_read(session, *tables) - before
+    assert (mine.deposit_id, mine.payer, mine.provisional) == (DEPOSIT, PAYER, 100)
+    assert read <= 10
+
+
+async def _others_deposit(engine: AsyncEngine) -> None:
+    """Each stranger in a token of their own."""
+    other, token = f"FROM generate_series(1, {STRANGERS}) g", "'0x' || lpad(g::text, 40, '0')"
+    statements = [
+        "INSERT INTO ledger_accounts (id, kind, chain_id, currency, owner)"
+        f" SELECT 'customer:' || g, 'customer', {CHAIN}, {token}, 'd' || g {other}",
+        "INSERT INTO grants (grant_id, version, source, state, account_id, wallet, chain_id, contract, token_id,"
+        " plan_id, asset_id, currency, operator, granted) SELECT 'g' || g, 1, 'deposit', 'live', '', 'w' || g,"
+        f" {CHAIN}, '{ESCROW}', 'd' || g, '', '', {token}, '{OPERATOR}', 1 {other}",
+    ]
+    async with transaction(engine) as session:
+        for statement in statements:
+            await session.execute(text(statement))
+    async with transaction(engine) as session:
+        await session.execute(text("ANALYZE"))

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from licet_billing.domain.ledger import Account
+from licet_billing.domain.ledger import Account, Currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +120,32 @@ def _details(row: Any) -> TransactionDetails:
     )
 
 
-async def deposit_tokens(session: AsyncSession, chain_id: int) -> list[str]:
-    """Currencies in which anybody has a deposit."""
+@dataclass(frozen=True, slots=True)
+class OwnDeposit:
+    """A deposit as its grant names it; addresses are lowercase."""
+
+    currency: Currency
+    deposit_id: str
+    payer: str
+
+
+async def own_deposits(
+    session: AsyncSession, wallets: Collection[str], operator: str, chain_ids: Collection[int]
+) -> list[OwnDeposit]:
+    """The deposits of these wallets that licensing has told of, which it does of each when it is observed."""
     rows = await session.execute(
         text(
-            "SELECT DISTINCT currency FROM ledger_accounts WHERE chain_id = :chain_id AND kind = 'customer'"
+            "SELECT chain_id, currency, token_id, wallet FROM grants WHERE source = 'deposit'"
+            " AND wallet = ANY(:wallets) AND operator = :operator AND chain_id = ANY(:chain_ids)"
+            " ORDER BY chain_id, currency, wallet"
         ),
-        {"chain_id": chain_id},
+        {
+            "wallets": [wallet.lower() for wallet in wallets],
+            "operator": operator,
+            "chain_ids": list(chain_ids),
+        },
     )
-    return sorted(rows.scalars())
+    return [OwnDeposit(Currency(row.chain_id, row.currency), row.token_id, row.wallet) for row in rows]
 
 
 async def guarded_balances(session: AsyncSession, wanted: Collection[Account]) -> dict[str, int]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from licet_schemas import settlement, sumtree
-from licet_schemas.words import address_word, keccak
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_billing.db import charges as charge_rows
 from licet_billing.db import reading as rows
 from licet_billing.db import reconciliation as reconciliation_rows
 from licet_billing.db import settlement as settlement_rows
-from licet_billing.db.reading import AccountFigures, TransactionDetails
+from licet_billing.db.reading import AccountFigures, OwnDeposit, TransactionDetails
 from licet_billing.db.tables import BatchRow, ChargeRow, ItemRow, ReconciliationRow
 from licet_billing.domain.errors import NotFound
-from licet_billing.domain.ledger import Account, AccountKind, Currency
+from licet_billing.domain.ledger import Account, AccountKind
 from licet_billing.domain.settlement import BatchKey, BatchState
 from licet_billing.usecases.batches import item_of_row, sum_tree
 
@@ -93,49 +92,45 @@ async def charge_with_proof(
     return charge, SettledCharge(batch, items[position], tree.proof(leaf), proof)
 
 
+_DEPOSIT_KINDS = (AccountKind.CUSTOMER, AccountKind.RECEIVABLE, AccountKind.ACCRUED, AccountKind.EXITS)
+
+
 async def deposits_of(
     session: AsyncSession, wallets: Collection[str], operator: str, chain_ids: Collection[int]
 ) -> list[DepositBalance]:
-    """Deposits of these wallets with this operator that the books know."""
-    found = []
-    for chain_id in chain_ids:
-        for token in await rows.deposit_tokens(session, chain_id):
-            for wallet in wallets:
-                found += await _deposit(session, Currency(chain_id, token), wallet, operator)
-    return found
+    """Deposits of these wallets with this operator that the books know.
+
+    A fixed number of queries over the wallets' own deposits: how many others there are, and in how many tokens,
+    is for anybody to choose.
+    """
+    own = await rows.own_deposits(session, wallets, operator, chain_ids)
+    accounts = [Account(kind, of.currency, of.deposit_id) for of in own for kind in _DEPOSIT_KINDS]
+    balances = await rows.guarded_balances(session, accounts)
+    customers = [account.id for account in accounts if account.kind is AccountKind.CUSTOMER]
+    provisional = await rows.pending_deposits(session, customers)
+    found = [_deposit(of, operator, balances, provisional) for of in own]
+    return [deposit for deposit in found if deposit is not None]
 
 
-def deposit_id(payer: str, operator: str, token: str) -> str:
-    """The contract's id of a deposit: keccak256(abi.encode(payer, operator, token))."""
-    return "0x" + keccak(address_word(payer) + address_word(operator) + address_word(token)).hex()
-
-
-async def _deposit(
-    session: AsyncSession, currency: Currency, payer: str, operator: str
-) -> list[DepositBalance]:
-    owner = deposit_id(payer, operator, currency.token)
-    customer, owed, accrued, exits = (
-        Account(kind, currency, owner)
-        for kind in (AccountKind.CUSTOMER, AccountKind.RECEIVABLE, AccountKind.ACCRUED, AccountKind.EXITS)
+def _deposit(
+    of: OwnDeposit, operator: str, balances: Mapping[str, int], provisional: Mapping[str, int]
+) -> DepositBalance | None:
+    ids = [Account(kind, of.currency, of.deposit_id).id for kind in _DEPOSIT_KINDS]
+    if not any(id_ in balances for id_ in ids):
+        return None
+    available, owed, unsettled, exiting = (balances.get(id_, 0) for id_ in ids)
+    return DepositBalance(
+        chain_id=of.currency.chain_id,
+        deposit_id=of.deposit_id,
+        payer=of.payer,
+        operator=operator,
+        currency=of.currency.token,
+        available=available,
+        owed=owed,
+        unsettled=unsettled,
+        exiting=exiting,
+        provisional=provisional.get(ids[0], 0),
     )
-    balances = await rows.guarded_balances(session, [customer, owed, accrued, exits])
-    provisional = (await rows.pending_deposits(session, [customer.id])).get(customer.id, 0)
-    if not balances:
-        return []
-    return [
-        DepositBalance(
-            chain_id=currency.chain_id,
-            deposit_id=owner,
-            payer=payer,
-            operator=operator,
-            currency=currency.token,
-            available=balances.get(customer.id, 0),
-            owed=balances.get(owed.id, 0),
-            unsettled=balances.get(accrued.id, 0),
-            exiting=balances.get(exits.id, 0),
-            provisional=provisional,
-        )
-    ]
 
 
 async def batches(
