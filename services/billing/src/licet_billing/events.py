@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from licet_kit.outbox import Outgoing
 from licet_kit.units import parse_amount
@@ -70,6 +71,15 @@ def signed_segment(message: usage_pb2.UsageRecorded) -> SignedSegment:
         valid_until=certificate.valid_until,
         certificate_signature=certificate.signature,
     )
+
+
+def stored_usage(message: bytes) -> tuple[UsageRecord, SignedSegment]:
+    """Reads a record as a charge keeps it. Raises RecordInconsistent for bytes that are none."""
+    try:
+        recorded = usage_pb2.UsageRecorded.FromString(message)
+    except DecodeError as error:
+        raise RecordInconsistent("record", str(error), "a usage record") from None
+    return usage_record(recorded), signed_segment(recorded)
 
 
 def hash_bytes(text: str) -> bytes:

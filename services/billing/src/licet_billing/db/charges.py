@@ -95,6 +95,11 @@ def _values(receipted: ReceiptedCharge) -> tuple[object, ...]:
     )
 
 
+def columns_of(receipted: ReceiptedCharge) -> dict[str, object]:
+    """The row of a charge as it is stored, column by column."""
+    return dict(zip(_COLUMNS, _values(receipted), strict=True))
+
+
 async def insert_charges(session: AsyncSession, charges: Sequence[ReceiptedCharge]) -> None:
     """Stores new charges. The primary key refuses a request that is charged already."""
     await insert_rows(session, "charges", _COLUMNS, [_values(charge) for charge in charges])

@@ -12,11 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from licet_billing.db.ledger import GENESIS, batch_hash, commitment, content_bytes
 from licet_billing.db.tables import ReconciliationRow
 from licet_billing.domain.ledger import AccountKind
-from licet_billing.domain.reconciliation import Check, DepositFigures, Difference, Reconciliation
+from licet_billing.domain.reconciliation import LISTED, Check, DepositFigures, Difference, Reconciliation
 from licet_billing.domain.settlement import BatchKey
 
-# Differences of one check that are listed; one is enough to look, and a thousand help nobody.
-LISTED: Final = 100
 # Posting batches whose transactions are hashed again, newest first: a day of an ordinary installation.
 CHAIN_LENGTH: Final = 500
 
@@ -226,10 +224,11 @@ async def uncovered(session: AsyncSession, chain_id: int) -> int:
 
 
 async def batches_posted(session: AsyncSession, chain_id: int, operator: str, since: int) -> list[Any]:
-    """Batches whose lines were posted from blocks after `since`: number, root, due and the sums of their lines."""
+    """Batches whose lines were posted from blocks after `since`: their row, sums of their lines and transactions."""
     rows = await session.execute(
         text(
-            "SELECT b.number, b.root, b.due, sum(i.amount) AS lines, sum(i.paid) AS paid"
+            "SELECT b.number, b.state, b.root, b.digest, b.due, b.charges, b.tx_hash, sum(i.amount) AS lines,"
+            " sum(i.paid) AS paid, sum(i.records) AS records, string_agg(DISTINCT t.tx_hash, ' ') AS booked_tx"
             " FROM settlement_batches b JOIN settlement_items i USING (chain_id, operator, number)"
             " LEFT JOIN ledger_transactions t ON t.id = i.settled_by"
             " WHERE b.chain_id = :chain_id AND b.operator = :operator"

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+# Differences of one check that are listed; one is enough to look, and a thousand help nobody.
+LISTED: Final = 100
 
 
 class Check(StrEnum):
@@ -16,6 +20,9 @@ class Check(StrEnum):
     TRIAL_BALANCE = "trial_balance"  # debits = credits, for each currency
     BALANCE_ROWS = "balance_rows"  # guarded balances = sums of their entries
     HASH_CHAIN = "hash_chain"  # each posting batch follows from the one before
+    RECEIPTS = "receipts"  # each charge = what its signed receipt, its plan and its grant make of it
+    SEQUENCES = "sequences"  # no call of a lease is missing between two others
+    GRANTS = "grants"  # what is charged of a grant = what its billed charges took
     CHARGES = "charges"  # each charge = its ledger transaction
     ACCRUED = "accrued"  # charges not settled = accrued accounts
     DEPOSIT_SPENDABLE = "deposit_spendable"
@@ -23,6 +30,8 @@ class Check(StrEnum):
     DEPOSIT_EXITS = "deposit_exits"
     BATCH_LEAVES = "batch_leaves"  # sum tree over the receipts = what was sent
     BATCH_ROOT = "batch_root"
+    BATCH_DOCUMENT = "batch_document"  # the public document = its name and its batch
+    BATCH_STATE = "batch_state"  # a posted batch = the transaction that the ledger booked
     BATCH_PAID = "batch_paid"  # due = paid + shortfall, on chain and in the ledger
     CHAIN_LOGS = "chain_logs"  # each final money log = one posted transaction
     HELD_BACK = "held_back"  # messages that wait behind a quarantined key, and so are in no book
@@ -79,6 +88,21 @@ def compare_texts(check: Check, expected: Mapping[str, str], found: Mapping[str,
     ]
 
 
+def compare_columns(
+    check: Check, subject: str, expected: Mapping[str, object], found: Mapping[str, object]
+) -> list[Difference]:
+    """One difference that lists the columns in which a row is not what it should be, or none."""
+    names = [name for name, value in expected.items() if found[name] != value]
+    if not names:
+        return []
+    sides = (" ".join(f"{name}={_shown(side[name])}" for name in names) for side in (expected, found))
+    return [Difference(check, subject, *sides)]
+
+
+def _shown(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
 def compare_deposits(
     chain: Mapping[str, DepositFigures], ledger: Mapping[str, DepositFigures]
 ) -> list[Difference]:
@@ -106,6 +130,26 @@ def covered(check: Check, owed: Mapping[str, int], held: Mapping[str, int]) -> l
         for subject, amount in sorted(owed.items())
         if amount > held.get(subject, 0)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Places `after < place <= through` of something that grows at its end."""
+
+    after: int
+    through: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Up to where all three sources agreed: the block, and the place of the last charge."""
+
+    block_number: int
+    block_hash: str
+    charges: int
+
+
+NOTHING_AGREED: Final = Agreed(0, "", 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_billing.clients.books import ChainBooks
-from licet_billing.db import charges as charge_rows
+from licet_billing.db import evidence as evidence_rows
 from licet_billing.db import reconciliation as rows
 from licet_billing.db import rights
 from licet_billing.db import settlement as settlement_rows
 from licet_billing.domain.ledger import AccountKind
 from licet_billing.domain.money import ItemSettled, MoneyEvent, moves_money, transaction_of
 from licet_billing.domain.reconciliation import (
+    NOTHING_AGREED,
+    Agreed,
     Check,
     DepositFigures,
     Difference,
     Reconciliation,
+    Span,
     compare,
     compare_deposits,
     compare_texts,
@@ -28,8 +31,11 @@ from licet_billing.domain.reconciliation import (
     merged,
 )
 from licet_billing.domain.settlement import BatchKey
-from licet_billing.usecases.batches import sum_tree
 from licet_billing.usecases.chain import Books, is_ours, with_token
+from licet_billing.usecases.evidence import SETTLED_AFTER_S
+
+# Names in a result's counts, where the next run finds them.
+_CHARGES_THROUGH: Final = "charges_through"
 
 # (owner, currency) to amount.
 Owned = Mapping[tuple[str, str], int]
@@ -39,14 +45,16 @@ Owned = Mapping[tuple[str, str], int]
 class Figures:
     """What the database says up to one final block, read in one snapshot.
 
-    Logs and batches are those after `since`; up to there everything agreed before. `differences` are those that the
-    database finds between its own charges and ledger. `uncovered` counts charges beyond what their rights cover:
-    operator loss until one does.
+    Logs, batches and `new_charges` are those after what agreed before. `charges_through` is the place up to which no
+    charge can join any more. `differences` are those that the database finds between its own charges and ledger.
+    `uncovered` counts charges beyond what their rights cover: operator loss until one does.
     """
 
     block_number: int
     block_hash: str
     since: int
+    new_charges: Span
+    charges_through: int
     deposits: Mapping[str, DepositFigures]
     clearing: Owned
     earnings: Owned
@@ -60,10 +68,20 @@ class Figures:
     differences: Sequence[Difference]
 
 
-async def last_exact(session: AsyncSession, chain_id: int) -> tuple[int, str]:
-    """Block number and hash up to which everything agreed; (0, "") where nothing was compared yet."""
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What rebuilding charges and batches from their receipts showed."""
+
+    charges: int
+    differences: Sequence[Difference]
+
+
+async def last_exact(session: AsyncSession, chain_id: int) -> Agreed:
+    """Up to where everything agreed."""
     row = await rows.latest(session, chain_id, exact=True)
-    return (row.block_number, row.block_hash) if row else (0, "")
+    if row is None:
+        return NOTHING_AGREED
+    return Agreed(row.block_number, row.block_hash, row.counts.get(_CHARGES_THROUGH, 0))
 
 
 async def last_at(session: AsyncSession, chain_id: int) -> datetime | None:
@@ -72,15 +90,17 @@ async def last_at(session: AsyncSession, chain_id: int) -> datetime | None:
     return row.started_at if row else None
 
 
-async def read_figures(session: AsyncSession, books: Books, since: int) -> Figures:
+async def read_figures(session: AsyncSession, books: Books, agreed: Agreed) -> Figures:
     """Reads the database's side. `session` must be one snapshot."""
-    chain_id = books.chain_id
+    chain_id, since = books.chain_id, agreed.block_number
     number, hash_ = await rights.finality(session, chain_id)
     batches = await rows.batches_posted(session, chain_id, books.operator, since)
     return Figures(
         block_number=number,
         block_hash=hash_,
         since=since,
+        new_charges=Span(agreed.charges, await evidence_rows.newest_charge(session)),
+        charges_through=await evidence_rows.newest_charge(session, age_s=SETTLED_AFTER_S),
         deposits=await rows.deposits(session, chain_id),
         clearing=await rows.balances(session, chain_id, AccountKind.CLEARING),
         earnings=await rows.balances(session, chain_id, AccountKind.EARNINGS),
@@ -94,57 +114,32 @@ async def read_figures(session: AsyncSession, books: Books, since: int) -> Figur
             for batch in batches
             for item in await settlement_rows.items(session, BatchKey(chain_id, books.operator, batch.number))
         },
-        differences=await _own_differences(session, books, number, batches),
+        differences=await _own_differences(session, chain_id, number),
     )
 
 
-async def _own_differences(
-    session: AsyncSession, books: Books, block: int, batches: Sequence[Any]
-) -> list[Difference]:
-    """Receipts against ledger: both are here."""
-    chain_id = books.chain_id
+async def _own_differences(session: AsyncSession, chain_id: int, block: int) -> list[Difference]:
+    """Charges against ledger: both are here."""
     accrued = await rows.balances(session, chain_id, AccountKind.ACCRUED)
     charges = await rows.accrued_by_charges(session, chain_id)
-    found = [
+    return [
         *await rows.book_differences(session, chain_id),
         *await rows.chain_differences(session),
         *await rows.charge_differences(session, chain_id),
+        *await evidence_rows.grant_differences(session, chain_id),
         *compare(Check.ACCRUED, charges, {owner: amount for (owner, _), amount in accrued.items()}),
         *await rows.pending_differences(session, chain_id, block),
         *await rows.held_back(session),
     ]
-    for batch in batches:
-        found += await _batch_differences(session, BatchKey(chain_id, books.operator, batch.number), batch)
-    return found
 
 
-async def _batch_differences(session: AsyncSession, key: BatchKey, batch: Any) -> list[Difference]:
-    """Receipts of a batch against what was sent, and what was paid against the ledger."""
-    leaves = await charge_rows.leaves(session, key)
-    found = []
-    for item in await settlement_rows.items(session, key):
-        tree = sum_tree(leaves.get(item.position, [])) if leaves.get(item.position) else None
-        stated = f"{item.payer_root} {item.amount} {item.records}"
-        proven = f"0x{tree.root.hex()} {tree.sum} {len(leaves[item.position])}" if tree else "no leaves"
-        if stated != proven:
-            found.append(Difference(Check.BATCH_LEAVES, f"{key.number}:{item.position}", proven, stated))
-    paid, lost = await rows.settled_in_ledger(session, key)
-    sums = {
-        "due": int(batch.due),
-        "paid": int(batch.paid or 0),
-        "shortfall": int(batch.due) - int(batch.paid or 0),
-    }
-    booked = {"due": int(batch.lines), "paid": paid, "shortfall": lost}
-    return found + [
-        Difference(Check.BATCH_PAID, f"{key.number}:{d.subject}", d.expected, d.found)
-        for d in compare(Check.BATCH_PAID, sums, booked)
-    ]
-
-
-async def compare_with_chain(chain: ChainBooks, books: Books, figures: Figures) -> Reconciliation:
+async def compare_with_chain(
+    chain: ChainBooks, books: Books, figures: Figures, receipts: Rebuilt
+) -> Reconciliation:
     """Asks the chain the same questions at the same block, and lists where the answers differ."""
     parts = [
         figures.differences,
+        receipts.differences,
         await _deposits(chain, figures),
         await _batch_roots(chain, books, figures),
         await _logs(chain, books, figures),
@@ -153,6 +148,8 @@ async def compare_with_chain(chain: ChainBooks, books: Books, figures: Figures) 
     ]
     counts = {
         "deposits": len(figures.deposits),
+        "charges": receipts.charges,
+        _CHARGES_THROUGH: figures.charges_through,
         "batches": len(figures.batches),
         "logs": len(figures.logs),
         "since_block": figures.since,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -10,14 +11,17 @@ from licet_kit.clock import Clock
 from licet_kit.db import reading, transaction
 from licet_kit.lifecycle import wait_or_stop
 from licet_kit.logs import get_logger
+from licet_schemas import eip712
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_billing import telemetry
 from licet_billing.clients.books import ChainBooks
 from licet_billing.clients.node import Node
-from licet_billing.domain.reconciliation import Reconciliation
-from licet_billing.usecases import reconcile
+from licet_billing.domain.reconciliation import NOTHING_AGREED, Agreed, Difference, Reconciliation, Span
+from licet_billing.domain.settlement import BatchKey
+from licet_billing.usecases import evidence, reconcile
 from licet_billing.usecases.chain import Books
+from licet_billing.usecases.reconcile import Figures, Rebuilt
 from licet_billing.workers.leader import leadership
 from licet_billing.workers.passing import SUSPECTS, passes
 
@@ -85,10 +89,11 @@ class Reconciler:
     async def reconcile(self) -> tuple[str, Reconciliation]:
         """Compares now, and stores the result under the id that it returns."""
         books = Books(self.chain_id, self._operator, await self._chain.treasury())
-        since = await self._agreed_block()
+        agreed = await self._agreed()
         async with reading(self._engine) as session:
-            figures = await reconcile.read_figures(session, books, since)
-        result = await reconcile.compare_with_chain(self._chain, books, figures)
+            figures = await reconcile.read_figures(session, books, agreed)
+        rebuilt = await self._rebuild(books, figures)
+        result = await reconcile.compare_with_chain(self._chain, books, figures, rebuilt)
         async with transaction(self._engine) as session:
             stored = await reconcile.store(session, result)
         telemetry.DIFFERENCES.set(len(result.differences), {telemetry.LABEL_CHAIN: self.chain_id})
@@ -98,12 +103,29 @@ class Reconciler:
         )
         return stored, result
 
-    async def _agreed_block(self) -> int:
-        """The block of the last exact result, if the chain still has it; else the beginning."""
+    async def _rebuild(self, books: Books, figures: Figures) -> Rebuilt:
+        """Charges and batches against their receipts, each page in a short snapshot of its own: neither changes."""
+        domain = eip712.domain_separator(self.chain_id, self._chain.escrow_address)
+        charges, found = 0, list[Difference]()
+        span: Span | None = figures.new_charges
+        while span is not None:
+            async with reading(self._engine) as session:
+                page = await evidence.check_charges(session, self.chain_id, domain, span)
+            charges += page.charges
+            found += page.differences
+            span = replace(span, after=page.through) if page.through is not None else None
+        for batch in figures.batches:
+            key = BatchKey(self.chain_id, self._operator, batch.number)
+            async with reading(self._engine) as session:
+                found += await evidence.check_batch(session, key, batch)
+        return Rebuilt(charges, found)
+
+    async def _agreed(self) -> Agreed:
+        """What the last exact result agreed on, if the chain still has its block; else nothing."""
         async with reading(self._engine) as session:
-            number, hash_ = await reconcile.last_exact(session, self.chain_id)
-        beginning = max(0, self._chain.chain.start_block - 1)
-        if number <= beginning:
+            agreed = await reconcile.last_exact(session, self.chain_id)
+        beginning = replace(NOTHING_AGREED, block_number=max(0, self._chain.chain.start_block - 1))
+        if agreed.block_number <= beginning.block_number:
             return beginning
-        hashes = await self._node.block_hashes([number])
-        return number if hashes.get(number) == hash_ else beginning
+        hashes = await self._node.block_hashes([agreed.block_number])
+        return agreed if hashes.get(agreed.block_number) == agreed.block_hash else beginning
