@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -12,11 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from licet_billing.db.ledger import GENESIS, batch_hash, commitment, content_bytes
 from licet_billing.db.tables import ReconciliationRow
 from licet_billing.domain.ledger import AccountKind
-from licet_billing.domain.reconciliation import LISTED, Check, DepositFigures, Difference, Reconciliation
+from licet_billing.domain.reconciliation import (
+    LISTED,
+    Check,
+    DepositFigures,
+    Difference,
+    Reconciliation,
+    Span,
+)
 from licet_billing.domain.settlement import BatchKey
-
-# Posting batches whose transactions are hashed again, newest first: a day of an ordinary installation.
-CHAIN_LENGTH: Final = 500
 
 
 async def balances(session: AsyncSession, chain_id: int, kind: AccountKind) -> dict[tuple[str, str], int]:
@@ -137,7 +142,7 @@ async def book_differences(session: AsyncSession, chain_id: int) -> list[Differe
 _CHAIN: Final = """
 SELECT b.number, b.previous, b.hash, t.id, t.kind, t.cause, t.tx_hash, t.details, t.salt, t.commitment,
        e.accounts, e.amounts
-  FROM (SELECT * FROM ledger_posting_batches ORDER BY number DESC LIMIT :limit) b
+  FROM (SELECT * FROM ledger_posting_batches WHERE number BETWEEN :after AND :through) b
   LEFT JOIN ledger_transactions t ON t.posting_batch = b.number
   LEFT JOIN LATERAL (
       SELECT array_agg(account_id ORDER BY position) AS accounts, array_agg(amount::text ORDER BY position) AS amounts
@@ -146,11 +151,19 @@ SELECT b.number, b.previous, b.hash, t.id, t.kind, t.cause, t.tx_hash, t.details
 """
 
 
-async def chain_differences(session: AsyncSession) -> list[Difference]:
-    """Transactions that are not what they committed to, and posting batches that do not follow from the one before."""
+async def newest_posting(session: AsyncSession) -> int:
+    """Number of the newest posting batch; 0 before the first."""
+    return int(await session.scalar(text("SELECT max(number) FROM ledger_posting_batches")) or 0)
+
+
+async def chain_differences(session: AsyncSession, span: Span) -> list[Difference]:
+    """Transactions that are not what they committed to, and posting batches that do not follow from the one before.
+
+    The batch before the span is read for its hash and is compared with its own span.
+    """
     found: list[Difference] = []
     batches: dict[int, tuple[bytes, bytes, list[bytes]]] = {}
-    for row in await session.execute(text(_CHAIN), {"limit": CHAIN_LENGTH}):
+    for row in await session.execute(text(_CHAIN), {"after": span.after, "through": span.through}):
         batch = batches.setdefault(row.number, (row.previous, row.hash, []))
         if row.id is None:
             continue
@@ -158,14 +171,27 @@ async def chain_differences(session: AsyncSession) -> list[Difference]:
         computed = commitment(row.salt, _content(row))
         if computed != row.commitment:
             found.append(Difference(Check.HASH_CHAIN, row.id, row.commitment.hex(), computed.hex()))
-    before: bytes | None = None
-    for number, (previous, hash_, commitments) in batches.items():
-        expected = GENESIS if number == 1 else before or previous
-        computed = batch_hash(number, expected, commitments)
-        if computed != hash_:
-            found.append(Difference(Check.HASH_CHAIN, str(number), computed.hex(), hash_.hex()))
-        before = hash_
+    for number in range(span.after + 1, span.through + 1):
+        found += _link(number, batches)
     return found[:LISTED]
+
+
+def _link(number: int, batches: Mapping[int, tuple[bytes, bytes, list[bytes]]]) -> list[Difference]:
+    before = batches[number - 1][1] if number - 1 in batches else b"" if number > 1 else GENESIS
+    if number not in batches:
+        return [Difference(Check.HASH_CHAIN, str(number), f"follows {before.hex()}", "missing")]
+    previous, hash_, commitments = batches[number]
+    computed = batch_hash(number, before, commitments)
+    if (previous, hash_) == (before, computed):
+        return []
+    return [
+        Difference(
+            Check.HASH_CHAIN,
+            str(number),
+            f"{before.hex()} {computed.hex()}",
+            f"{previous.hex()} {hash_.hex()}",
+        )
+    ]
 
 
 def _content(row: Any) -> bytes:
@@ -173,18 +199,19 @@ def _content(row: Any) -> bytes:
     return content_bytes(row.id, row.kind, row.cause, entries, row.tx_hash, row.details)
 
 
-async def posted_logs(session: AsyncSession, chain_id: int, first: int, last: int) -> dict[str, str]:
+async def posted_logs(session: AsyncSession, chain_id: int, blocks: Span) -> dict[str, str]:
     """Posted transactions of chain events in these blocks: `block hash:log index` to their entries as text."""
     rows = await session.execute(
         text(
             "SELECT t.block_hash || ':' || t.log_index AS place,"
             " string_agg(e.account_id || '=' || e.amount, ' ' ORDER BY e.position) AS entries"
             " FROM ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id"
-            " WHERE t.chain_id = :chain_id AND t.block_number BETWEEN :first AND :last AND t.state = 'posted'"
+            " WHERE t.chain_id = :chain_id AND t.state = 'posted'"
+            " AND t.block_number > :after AND t.block_number <= :through"
             " AND NOT EXISTS (SELECT 1 FROM ledger_transactions r WHERE r.id = t.id || '/reversed')"
             " GROUP BY t.id, t.block_hash, t.log_index"
         ),
-        {"chain_id": chain_id, "first": first, "last": last},
+        {"chain_id": chain_id, "after": blocks.after, "through": blocks.through},
     )
     return {row.place: row.entries for row in rows}
 
@@ -223,8 +250,29 @@ async def uncovered(session: AsyncSession, chain_id: int) -> int:
     return int(await session.scalar(text(query), {"chain_id": chain_id}) or 0)
 
 
-async def batches_posted(session: AsyncSession, chain_id: int, operator: str, since: int) -> list[Any]:
-    """Batches whose lines were posted from blocks after `since`: their row, sums of their lines and transactions."""
+async def line_currencies(
+    session: AsyncSession, chain_id: int, operator: str, blocks: Span
+) -> dict[tuple[int, int], str]:
+    """Currency of each line that was posted from these blocks, by batch and index."""
+    rows = await session.execute(
+        text(
+            "SELECT i.number, i.position, i.currency FROM ledger_transactions t"
+            " JOIN settlement_items i ON i.settled_by = t.id AND i.chain_id = t.chain_id"
+            " WHERE t.chain_id = :chain_id AND i.operator = :operator"
+            " AND t.block_number > :after AND t.block_number <= :through"
+        ),
+        {"chain_id": chain_id, "operator": operator, "after": blocks.after, "through": blocks.through},
+    )
+    return {(row.number, row.position): row.currency for row in rows}
+
+
+async def batches_posted(
+    session: AsyncSession, chain_id: int, operator: str, since: int, again: Span
+) -> list[Any]:
+    """Batches whose lines were posted from blocks after `since`, or whose number is in `again`.
+
+    Each with its row, the sums of its lines and their transactions.
+    """
     rows = await session.execute(
         text(
             "SELECT b.number, b.state, b.root, b.digest, b.due, b.charges, b.tx_hash, sum(i.amount) AS lines,"
@@ -233,11 +281,27 @@ async def batches_posted(session: AsyncSession, chain_id: int, operator: str, si
             " LEFT JOIN ledger_transactions t ON t.id = i.settled_by"
             " WHERE b.chain_id = :chain_id AND b.operator = :operator"
             " GROUP BY b.chain_id, b.operator, b.number"
-            " HAVING bool_and(i.paid IS NOT NULL) AND max(t.block_number) > :since ORDER BY b.number"
+            " HAVING bool_and(i.paid IS NOT NULL) AND (max(t.block_number) > :since"
+            " OR b.number > :after AND b.number <= :through) ORDER BY b.number"
         ),
-        {"chain_id": chain_id, "operator": operator, "since": since},
+        {
+            "chain_id": chain_id,
+            "operator": operator,
+            "since": since,
+            "after": again.after,
+            "through": again.through,
+        },
     )
     return list(rows.all())
+
+
+async def newest_batch_posted(session: AsyncSession, chain_id: int, operator: str) -> int:
+    """Highest number of the batches of which a line is posted; 0 where there is none."""
+    query = (
+        "SELECT max(number) FROM settlement_items WHERE chain_id = :chain_id AND operator = :operator"
+        " AND paid IS NOT NULL"
+    )
+    return int(await session.scalar(text(query), {"chain_id": chain_id, "operator": operator}) or 0)
 
 
 async def settled_in_ledger(session: AsyncSession, key: BatchKey) -> tuple[int, int]:

@@ -5,13 +5,15 @@ All figures are of one moment: the ledger as posted up to a final block, the cha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 # Differences of one check that are listed; one is enough to look, and a thousand help nobody.
 LISTED: Final = 100
+# Runs in which all that agreed before is looked at once more: a month of daily ones.
+ROUND_RUNS: Final = 30
 
 
 class Check(StrEnum):
@@ -132,24 +134,78 @@ def covered(check: Check, owed: Mapping[str, int], held: Mapping[str, int]) -> l
     ]
 
 
+class Part(StrEnum):
+    """What only grows, and is compared where it is new and once more in each round."""
+
+    CHARGES = "charges"
+    BATCHES = "batches"
+    BLOCKS = "blocks"
+    POSTINGS = "postings"
+
+
+Places = Mapping[Part, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Places `after < place <= through` of something that grows at its end."""
+    """Places `after < place <= through` of a part."""
 
     after: int
     through: int
 
+    def pages(self, size: int) -> Iterator[Span]:
+        """The span in pieces of at most `size` places."""
+        for after in range(self.after, self.through, size):
+            yield Span(after, min(self.through, after + size))
+
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """Up to where all three sources agreed: the block, and the place of the last charge."""
+    """Up to where all three sources agreed, and how far the round had come that looks at it again.
 
-    block_number: int
+    `round_ends` is what had been reached when the round began. `turn` is None where there was nothing yet.
+    """
+
     block_hash: str
-    charges: int
+    reached: Places
+    turn: int | None
+    round_ends: Places
 
 
-NOTHING_AGREED: Final = Agreed(0, "", 0)
+def nothing_agreed(start_block: int) -> Agreed:
+    """The state before the first exact result, of a chain whose contracts begin at this block."""
+    beginning = _beginning(start_block)
+    return Agreed("", beginning, None, beginning)
+
+
+def _beginning(start_block: int) -> dict[Part, int]:
+    return dict.fromkeys(Part, 0) | {Part.BLOCKS: max(0, start_block - 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a run looks at again of each part, and which turn of its round it is."""
+
+    number: int
+    round_ends: Places
+    spans: Mapping[Part, Span]
+
+
+def next_turn(agreed: Agreed, start_block: int, runs: int) -> Turn:
+    """The turn behind the last exact result: a round of `runs` turns covers all that was reached when it began.
+
+    Only an exact result moves it on, so a difference stays in sight until it is mended.
+    """
+    number, ends = (agreed.turn or 0) + 1, agreed.round_ends
+    if agreed.turn is None:
+        number = runs - 1  # nothing to look at again; the next run begins the first round
+    elif number >= runs:
+        number, ends = 0, agreed.reached
+    spans = {}
+    for part, first in _beginning(start_block).items():
+        length = max(0, ends[part] - first)
+        spans[part] = Span(first + length * number // runs, first + length * (number + 1) // runs)
+    return Turn(number, ends, spans)
 
 
 @dataclass(frozen=True, slots=True)

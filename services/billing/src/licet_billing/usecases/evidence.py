@@ -34,7 +34,7 @@ from licet_billing.domain.usage import Disposition, Grant, Plan, PlanKey, Source
 from licet_billing.usecases import receipts
 from licet_billing.usecases.batches import item_of_row, sum_tree
 
-# Charges of one page: about 40 ms of rebuilding, for which intake and API wait.
+# Charges or posting batches of one page: about 40 ms of rebuilding, for which intake and API wait.
 PAGE: Final = 200
 # Calls of a lease end in any order, and last an hour at most (GATEWAY_CALL_TIMEOUT_S); twice that, so that a record
 # which is still missing is lost.
@@ -140,6 +140,11 @@ async def _missing(session: AsyncSession, page: Sequence[ChargeRow]) -> list[Dif
     gaps = {id_: f"nothing before {successor}" for id_, successor in before.items() if id_ not in there}
     gaps |= {f"{lease}-{ends[lease] - 1}": "nothing" for lease, ids in last.items() if not ids & there}
     return [Difference(Check.SEQUENCES, id_, "a charge", found) for id_, found in sorted(gaps.items())]
+
+
+async def check_postings(session: AsyncSession, span: Span) -> list[Difference]:
+    """Hashes these posting batches and their transactions once more."""
+    return await ledger_rows.chain_differences(session, span)
 
 
 async def check_batch(session: AsyncSession, key: BatchKey, batch: Any) -> list[Difference]:

@@ -13,48 +13,58 @@ from licet_billing.clients.books import ChainBooks
 from licet_billing.db import evidence as evidence_rows
 from licet_billing.db import reconciliation as rows
 from licet_billing.db import rights
-from licet_billing.db import settlement as settlement_rows
 from licet_billing.domain.ledger import AccountKind
 from licet_billing.domain.money import ItemSettled, MoneyEvent, moves_money, transaction_of
 from licet_billing.domain.reconciliation import (
-    NOTHING_AGREED,
     Agreed,
     Check,
     DepositFigures,
     Difference,
+    Part,
+    Places,
     Reconciliation,
     Span,
+    Turn,
     compare,
     compare_deposits,
     compare_texts,
     covered,
     merged,
+    nothing_agreed,
 )
-from licet_billing.domain.settlement import BatchKey
 from licet_billing.usecases.chain import Books, is_ours, with_token
 from licet_billing.usecases.evidence import SETTLED_AFTER_S
 
 # Names in a result's counts, where the next run finds them.
-_CHARGES_THROUGH: Final = "charges_through"
+_TURN: Final = "turn"
 
 # (owner, currency) to amount.
 Owned = Mapping[tuple[str, str], int]
+
+
+def _through(part: Part) -> str:
+    return f"through_{part}"
+
+
+def _round(part: Part) -> str:
+    return f"round_{part}"
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """What the database says up to one final block, read in one snapshot.
 
-    Logs, batches and `new_charges` are those after what agreed before. `charges_through` is the place up to which no
-    charge can join any more. `differences` are those that the database finds between its own charges and ledger.
-    `uncovered` counts charges beyond what their rights cover: operator loss until one does.
+    Of what only grows it is what is `new` since all agreed, and what it is the `turn` of to be looked at again.
+    `reached` is up to where a next run need not look if this one is exact. `differences` are those that the database
+    finds between its own charges and ledger. `uncovered` counts charges beyond what their rights cover: operator loss
+    until one does.
     """
 
     block_number: int
     block_hash: str
-    since: int
-    new_charges: Span
-    charges_through: int
+    new: Mapping[Part, Span]
+    turn: Turn
+    reached: Places
     deposits: Mapping[str, DepositFigures]
     clearing: Owned
     earnings: Owned
@@ -63,7 +73,7 @@ class Figures:
     logs: Mapping[str, str]
     batches: Sequence[Any]
     uncovered: int
-    # Currency of each line of these batches, by batch and index.
+    # Currency of each line that these logs settle, by batch and index.
     currencies: Mapping[tuple[int, int], str]
     differences: Sequence[Difference]
 
@@ -76,12 +86,14 @@ class Rebuilt:
     differences: Sequence[Difference]
 
 
-async def last_exact(session: AsyncSession, chain_id: int) -> Agreed:
-    """Up to where everything agreed."""
+async def last_exact(session: AsyncSession, chain_id: int, start_block: int) -> Agreed:
+    """Up to where everything agreed. A result that says less than it does now agreed on nothing."""
     row = await rows.latest(session, chain_id, exact=True)
-    if row is None:
-        return NOTHING_AGREED
-    return Agreed(row.block_number, row.block_hash, row.counts.get(_CHARGES_THROUGH, 0))
+    if row is None or _TURN not in row.counts:
+        return nothing_agreed(start_block)
+    reached = {part: row.counts[_through(part)] for part in Part}
+    ends = {part: row.counts[_round(part)] for part in Part}
+    return Agreed(row.block_hash, reached, row.counts[_TURN], ends)
 
 
 async def last_at(session: AsyncSession, chain_id: int) -> datetime | None:
@@ -90,32 +102,49 @@ async def last_at(session: AsyncSession, chain_id: int) -> datetime | None:
     return row.started_at if row else None
 
 
-async def read_figures(session: AsyncSession, books: Books, agreed: Agreed) -> Figures:
+async def read_figures(session: AsyncSession, books: Books, agreed: Agreed, turn: Turn) -> Figures:
     """Reads the database's side. `session` must be one snapshot."""
-    chain_id, since = books.chain_id, agreed.block_number
+    chain_id, operator = books.chain_id, books.operator
     number, hash_ = await rights.finality(session, chain_id)
-    batches = await rows.batches_posted(session, chain_id, books.operator, since)
+    newest = {
+        Part.CHARGES: await evidence_rows.newest_charge(session),
+        Part.BATCHES: await rows.newest_batch_posted(session, chain_id, operator),
+        Part.BLOCKS: number,
+        Part.POSTINGS: await rows.newest_posting(session),
+    }
+    new = {part: Span(agreed.reached[part], newest[part]) for part in Part}
+    settled = await evidence_rows.newest_charge(session, age_s=SETTLED_AFTER_S)
+    logs, currencies = dict[str, str](), dict[tuple[int, int], str]()
+    for blocks in (turn.spans[Part.BLOCKS], new[Part.BLOCKS]):
+        logs |= await rows.posted_logs(session, chain_id, blocks)
+        currencies |= await rows.line_currencies(session, chain_id, operator, blocks)
     return Figures(
         block_number=number,
         block_hash=hash_,
-        since=since,
-        new_charges=Span(agreed.charges, await evidence_rows.newest_charge(session)),
-        charges_through=await evidence_rows.newest_charge(session, age_s=SETTLED_AFTER_S),
+        new=new,
+        turn=turn,
+        reached=newest | {Part.CHARGES: settled},
         deposits=await rows.deposits(session, chain_id),
         clearing=await rows.balances(session, chain_id, AccountKind.CLEARING),
         earnings=await rows.balances(session, chain_id, AccountKind.EARNINGS),
         payouts=await rows.balances(session, chain_id, AccountKind.PAYOUTS),
         fees=await rows.balances(session, chain_id, AccountKind.PROTOCOL_FEE),
-        logs=await rows.posted_logs(session, chain_id, since + 1, number),
-        batches=batches,
+        logs=logs,
+        batches=await rows.batches_posted(
+            session, chain_id, operator, agreed.reached[Part.BLOCKS], turn.spans[Part.BATCHES]
+        ),
         uncovered=await rows.uncovered(session, chain_id),
-        currencies={
-            (batch.number, item.position): item.currency
-            for batch in batches
-            for item in await settlement_rows.items(session, BatchKey(chain_id, books.operator, batch.number))
-        },
-        differences=await _own_differences(session, chain_id, number),
+        currencies=currencies,
+        differences=[
+            *await _own_differences(session, chain_id, number),
+            *_shortened(agreed.reached[Part.POSTINGS], newest[Part.POSTINGS]),
+        ],
     )
+
+
+def _shortened(reached: int, newest: int) -> list[Difference]:
+    """The hash chain once was longer than it is."""
+    return [Difference(Check.HASH_CHAIN, "newest", f">= {reached}", str(newest))] if newest < reached else []
 
 
 async def _own_differences(session: AsyncSession, chain_id: int, block: int) -> list[Difference]:
@@ -124,7 +153,6 @@ async def _own_differences(session: AsyncSession, chain_id: int, block: int) -> 
     charges = await rows.accrued_by_charges(session, chain_id)
     return [
         *await rows.book_differences(session, chain_id),
-        *await rows.chain_differences(session),
         *await rows.charge_differences(session, chain_id),
         *await evidence_rows.grant_differences(session, chain_id),
         *compare(Check.ACCRUED, charges, {owner: amount for (owner, _), amount in accrued.items()}),
@@ -149,11 +177,13 @@ async def compare_with_chain(
     counts = {
         "deposits": len(figures.deposits),
         "charges": receipts.charges,
-        _CHARGES_THROUGH: figures.charges_through,
         "batches": len(figures.batches),
         "logs": len(figures.logs),
-        "since_block": figures.since,
+        "since_block": figures.new[Part.BLOCKS].after,
         "uncovered_charges": figures.uncovered,
+        _TURN: figures.turn.number,
+        **{_through(part): place for part, place in figures.reached.items()},
+        **{_round(part): place for part, place in figures.turn.round_ends.items()},
     }
     return Reconciliation(books.chain_id, figures.block_number, figures.block_hash, merged(parts), counts)
 
@@ -173,7 +203,9 @@ async def _batch_roots(chain: ChainBooks, books: Books, figures: Figures) -> lis
 
 async def _logs(chain: ChainBooks, books: Books, figures: Figures) -> list[Difference]:
     expected = {}
-    for position, event in await chain.money_events(figures.since + 1, figures.block_number):
+    spans = (figures.turn.spans[Part.BLOCKS], figures.new[Part.BLOCKS])
+    events = [found for span in spans for found in await chain.money_events(span.after + 1, span.through)]
+    for position, event in events:
         if is_ours(event, books.operator) and moves_money(event):
             entries = transaction_of(position, _in_its_currency(event, figures)).entries
             place = f"{position.block_hash}:{position.log_index}"

@@ -17,7 +17,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from licet_billing import telemetry
 from licet_billing.clients.books import ChainBooks
 from licet_billing.clients.node import Node
-from licet_billing.domain.reconciliation import NOTHING_AGREED, Agreed, Difference, Reconciliation, Span
+from licet_billing.domain.reconciliation import (
+    ROUND_RUNS,
+    Agreed,
+    Difference,
+    Part,
+    Reconciliation,
+    Span,
+    next_turn,
+    nothing_agreed,
+)
 from licet_billing.domain.settlement import BatchKey
 from licet_billing.usecases import evidence, reconcile
 from licet_billing.usecases.chain import Books
@@ -46,6 +55,7 @@ class Reconciler:
         operator: str,
         clock: Clock,
         interval_s: float,
+        round_runs: int = ROUND_RUNS,
     ) -> None:
         self._engine = engine
         self._node = node
@@ -53,6 +63,7 @@ class Reconciler:
         self._operator = operator
         self._clock = clock
         self._interval = timedelta(seconds=interval_s)
+        self._round_runs = round_runs
 
     @property
     def chain_id(self) -> int:
@@ -90,9 +101,10 @@ class Reconciler:
         """Compares now, and stores the result under the id that it returns."""
         books = Books(self.chain_id, self._operator, await self._chain.treasury())
         agreed = await self._agreed()
+        turn = next_turn(agreed, self._chain.chain.start_block, self._round_runs)
         async with reading(self._engine) as session:
-            figures = await reconcile.read_figures(session, books, agreed)
-        rebuilt = await self._rebuild(books, figures)
+            figures = await reconcile.read_figures(session, books, agreed, turn)
+        rebuilt = await self._rebuild(figures)
         result = await reconcile.compare_with_chain(self._chain, books, figures, rebuilt)
         async with transaction(self._engine) as session:
             stored = await reconcile.store(session, result)
@@ -103,29 +115,42 @@ class Reconciler:
         )
         return stored, result
 
-    async def _rebuild(self, books: Books, figures: Figures) -> Rebuilt:
-        """Charges and batches against their receipts, each page in a short snapshot of its own: neither changes."""
-        domain = eip712.domain_separator(self.chain_id, self._chain.escrow_address)
+    async def _rebuild(self, figures: Figures) -> Rebuilt:
+        """Charges, batches and the hash chain, each page in a short snapshot of its own: none of them changes."""
         charges, found = 0, list[Difference]()
-        span: Span | None = figures.new_charges
-        while span is not None:
-            async with reading(self._engine) as session:
-                page = await evidence.check_charges(session, self.chain_id, domain, span)
-            charges += page.charges
-            found += page.differences
-            span = replace(span, after=page.through) if page.through is not None else None
+        for span in (figures.turn.spans[Part.CHARGES], figures.new[Part.CHARGES]):
+            number, differences = await self._rebuild_charges(span)
+            charges += number
+            found += differences
         for batch in figures.batches:
             key = BatchKey(self.chain_id, self._operator, batch.number)
             async with reading(self._engine) as session:
                 found += await evidence.check_batch(session, key, batch)
+        for span in (figures.turn.spans[Part.POSTINGS], figures.new[Part.POSTINGS]):
+            for page in span.pages(evidence.PAGE):
+                async with reading(self._engine) as session:
+                    found += await evidence.check_postings(session, page)
         return Rebuilt(charges, found)
+
+    async def _rebuild_charges(self, span: Span) -> tuple[int, list[Difference]]:
+        domain = eip712.domain_separator(self.chain_id, self._chain.escrow_address)
+        charges, found = 0, list[Difference]()
+        rest: Span | None = span
+        while rest is not None:
+            async with reading(self._engine) as session:
+                page = await evidence.check_charges(session, self.chain_id, domain, rest)
+            charges += page.charges
+            found += page.differences
+            rest = replace(rest, after=page.through) if page.through is not None else None
+        return charges, found
 
     async def _agreed(self) -> Agreed:
         """What the last exact result agreed on, if the chain still has its block; else nothing."""
+        start = self._chain.chain.start_block
         async with reading(self._engine) as session:
-            agreed = await reconcile.last_exact(session, self.chain_id)
-        beginning = replace(NOTHING_AGREED, block_number=max(0, self._chain.chain.start_block - 1))
-        if agreed.block_number <= beginning.block_number:
-            return beginning
-        hashes = await self._node.block_hashes([agreed.block_number])
-        return agreed if hashes.get(agreed.block_number) == agreed.block_hash else beginning
+            agreed = await reconcile.last_exact(session, self.chain_id, start)
+        number = agreed.reached[Part.BLOCKS]
+        if agreed.turn is None or number < start:
+            return nothing_agreed(start)
+        hashes = await self._node.block_hashes([number])
+        return agreed if hashes.get(number) == agreed.block_hash else nothing_agreed(start)
