@@ -30,7 +30,7 @@ from licet_billing.domain.reconciliation import (
     compare_columns,
 )
 from licet_billing.domain.settlement import BatchKey, BatchState, Leaf
-from licet_billing.domain.usage import Disposition, Grant, Plan, PlanKey, Source, rate
+from licet_billing.domain.usage import Disposition, Grant, Plan, PlanKey, Source, rate, terms_of
 from licet_billing.usecases import receipts
 from licet_billing.usecases.batches import item_of_row, sum_tree
 
@@ -57,7 +57,7 @@ class _Known:
     """What the charges of a page build on."""
 
     domain: bytes
-    plans: Mapping[PlanKey, Plan]
+    plans: Mapping[PlanKey, Sequence[Plan]]
     grants: Mapping[str, Grant]
     keys: Mapping[tuple[int, str], KeyIntervals]
 
@@ -69,13 +69,16 @@ async def check_charges(session: AsyncSession, chain_id: int, domain: bytes, spa
     """
     page = await rows.charges_after(session, chain_id, span.after, span.through, PAGE)
     versions = {key for row in page if (key := _plan_key(row)) is not None}
-    plans = await rights.plans(session, versions)
-    stated = await rights.operator_keys(session, {(chain_id, plan.server) for plan in plans.values()})
+    plans = await rights.statements(session, versions)
+    servers = {(chain_id, plan.server) for stated in plans.values() for plan in stated}
     known = _Known(
         domain=domain,
         plans=plans,
         grants=await rows.grants(session, {row.grant_id for row in page}),
-        keys={who: dict.fromkeys(keys, _ANY_TIME) for who, keys in stated.items()},
+        keys={
+            who: dict.fromkeys(keys, _ANY_TIME)
+            for who, keys in (await rights.operator_keys(session, servers)).items()
+        },
     )
     rebuilt = [difference for row in page for difference in _rebuilt(row, known)]
     missing = await _missing(session, page)
@@ -102,10 +105,11 @@ def _rebuilt(row: ChargeRow, known: _Known) -> list[Difference]:
 def _columns(row: ChargeRow, known: _Known) -> dict[str, object]:
     record, segment = events.stored_usage(row.record)
     key = PlanKey.parse(record.price_book_version)
-    plan = known.plans.get(key)
+    stated = known.plans.get(key)
     grant = known.grants.get(record.grant_id)
-    if plan is None:
+    if stated is None:
         raise PlanUnknown(record.price_book_version)
+    plan = terms_of(record, stated)
     if grant is None:
         raise RecordInconsistent("grant_id", row.grant_id, record.grant_id)
     keys = known.keys.get((key.chain_id, plan.server), {})
