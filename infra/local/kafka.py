@@ -11,12 +11,14 @@ from pathlib import Path
 
 from infra.local.errors import LocalError
 from infra.local.part import Part, tcp_open
-from infra.local.paths import KAFKA_JARS, ROOT
+from infra.local.paths import KAFKA_CACHE, KAFKA_JARS, ROOT
 from infra.local.ports import LOOPBACK, Ports
 
 FORMAT_TIMEOUT_S = 60
 TOPICS_TIMEOUT_S = 60
-HEAP = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+FLAGS = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+# What a cache lacks is looked up in the jars: that is no news. Java itself writes nothing else to its log.
+QUIET = ("-Xlog:disable", "-Xlog:all=error:stderr")
 
 LOG4J = """\
 rootLogger.level = info
@@ -64,7 +66,8 @@ def _java(home: Path) -> tuple[str, ...]:
 
     return (
         str(JAVA),
-        *HEAP,
+        *FLAGS,
+        *((f"-XX:AOTCache={KAFKA_CACHE}", *QUIET) if KAFKA_CACHE.exists() else ()),
         f"-Dlog4j2.configurationFile={home}/log4j2.properties",
         "-cp",
         f"{KAFKA_JARS}/*",

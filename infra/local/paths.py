@@ -14,6 +14,7 @@ TRITON = LOCAL / "triton"
 TRITON_VENV = LOCAL / "triton-venv"
 REDIS = LOCAL / "redis"
 KAFKA_JARS = LOCAL / "kafka"
+KAFKA_CACHE = LOCAL / "cache" / "kafka.aot"
 DOWNLOADS = LOCAL / "download"
 STAMPS = LOCAL / "stamps"
 
