@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 import {AssetRegistry} from "../src/AssetRegistry.sol";
+import {TestUSD} from "../src/TestUSD.sol";
 import {UsageEscrow} from "../src/UsageEscrow.sol";
 import {IDirectory} from "../src/interfaces/IDirectory.sol";
 import {ILicenseSale} from "../src/interfaces/ILicenseSale.sol";
@@ -96,6 +97,26 @@ contract AttacksTest is Base {
         router.distribute(assetId, address(usd));
         vm.prank(publisher);
         assertEq(router.claim(address(usd)), 99);
+    }
+
+    function test_depositBeyondAllAmounts() external {
+        // A deposit and its waiting exits may add up to more than 128 bits hold; the others' items are paid all the same.
+        bytes32 good = _deposit(buyer, 1000);
+        TestUSD free = new TestUSD();
+        free.mint(payer, 2 * uint256(type(uint128).max));
+        bytes32 wide = _depositToken(free, type(uint128).max);
+        vm.startPrank(payer);
+        escrow.requestExit(wide, type(uint128).max);
+        free.approve(address(escrow), type(uint128).max);
+        escrow.deposit(operator, address(free), type(uint128).max);
+        vm.stopPrank();
+        assertEq(escrow.drawableOf(wide), type(uint128).max);
+        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](2);
+        items[0] = _item(good, 10);
+        items[1] = _item(wide, 7);
+        _settle(items);
+        assertEq(router.owedOf(address(usd)), 10);
+        assertEq(router.owedOf(address(free)), 7);
     }
 
     function testFuzz_rounding(uint8[20] calldata amounts) external {

@@ -62,13 +62,15 @@ library DepositBook {
     }
 
     /// @notice What a settlement could draw now: the spendable balance and the exits that still wait.
-    function drawable(Book storage self, bytes32 id) internal view returns (uint128 sum) {
-        sum = self.deposits[id].spendable;
+    /// @dev Each fits in 128 bits, their sum need not; an item can name no more, so the sum is cut rather than refused.
+    function drawable(Book storage self, bytes32 id) internal view returns (uint128) {
+        uint256 sum = self.deposits[id].spendable;
         uint256[] storage open = self.openExits[id];
         for (uint256 i = 0; i < open.length; ++i) {
             IUsageEscrow.Exit storage exit = self.exits[open[i]];
             if (block.timestamp < exit.unlockTime) sum += exit.amount;
         }
+        return sum < type(uint128).max ? uint128(sum) : type(uint128).max;
     }
 
     /// @notice Takes `amount`, which is drawable, out of the deposit: the spendable balance first, then the waiting
