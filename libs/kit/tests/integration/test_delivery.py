@@ -130,6 +130,26 @@ async def test_what_is_parked_is_shown_with_its_bytes_and_reason(store: WordStor
     assert second.headers["licet_reason"] == "key_held"
 
 
+async def test_a_record_too_large_for_a_copy_is_held_back_and_replayed_whole(store: WordStore) -> None:
+    sizes: list[int] = []
+
+    async def measure(session: AsyncSession, message: Message[StringValue]) -> None:
+        sizes.append(len(message.value.value))
+
+    large = StringValue(value="a" * 900_001).SerializeToString()
+    wide = replace(raw("wide", "poison"), payload=large)
+    wider = replace(raw("wider", "poison"), headers={"note": "n" * 900_001})
+    refused = refusing(store, "poison", "a" * 900_001, error=NotAllowed("too long"))
+    await delivery(store, refused).deliver([wide, wider, raw("good", "b")])
+    assert await store.effects("good") == ["b"]
+    copies = [(row.key, row.payload, row.headers["licet_left_out"]) for row in await outbox_rows(store)]
+    assert copies == [("wide", b"", "payload"), ("wider", b"", "payload,headers")]
+    repaired = Subscription(delivery(store, measure), "")
+    assert await replay(repaired, "wide")
+    assert await replay(repaired, "wider")
+    assert sizes == [900_001, len("poison")]
+
+
 async def test_the_right_is_denied_in_the_transaction_that_quarantines(store: WordStore) -> None:
     denied: list[Held] = []
 

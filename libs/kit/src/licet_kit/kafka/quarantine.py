@@ -1,11 +1,12 @@
 """Quarantined keys: held back whole and in order, never skipped.
 
-The bytes that replay drains live in Postgres, where no retention ends them; operators see a copy in `<topic>.parked`.
+The bytes that replay drains live in Postgres, where no retention ends them; operators see a copy in `<topic>.parked`,
+without what would make that copy too large for a broker.
 A handler and a replay of one key exclude each other by the quarantine's row: consumers take it FOR SHARE before they
 park behind it, replay takes it FOR UPDATE before it looks for what is parked.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_kit.kafka.message import Raw
-from licet_kit.outbox import Outbox, row
+from licet_kit.outbox import MAX_PAYLOAD_BYTES, Outbox, row
 from licet_kit.tables import MessagingTables
 
 # Errors are shown to operators; this much of a message is enough.
@@ -148,13 +149,25 @@ class Place:
         return and_(table.c.consumer == self.consumer, table.c.topic == self.topic, table.c.key == key)
 
     def _copy(self, raw: Raw, reason: str) -> dict[str, object]:
-        headers = {**raw.headers, "licet_consumer": self.consumer, "licet_reason": reason}
+        headers, payload = dict(raw.headers), raw.payload
+        # A record may be as large as a broker takes, and no copy can leave that has grown past it: what a foreign
+        # producer sent must not keep its key out of quarantine. The stored record is whole.
+        left_out = []
+        if len(payload) + _size(headers) > MAX_PAYLOAD_BYTES:
+            left_out.append("payload")
+            payload = b""
+        if _size(headers) > MAX_PAYLOAD_BYTES:
+            left_out.append("headers")
+            headers = {}
+        headers |= {"licet_consumer": self.consumer, "licet_reason": reason}
+        if left_out:
+            headers["licet_left_out"] = ",".join(left_out)
         return row(
             topic=f"{raw.topic}.parked",
             key=raw.key,
             # Two consumers may park one event; both copies are events of their own.
             event_id=f"{self.consumer}:{raw.event_id}",
-            payload=raw.payload,
+            payload=payload,
             headers=headers,
         )
 
@@ -169,6 +182,10 @@ async def release(
     table = tables.quarantine
     here = and_(table.c.consumer == consumer, table.c.topic == topic, table.c.key == key)
     await session.execute(update(table).where(here).values(retry_at=func.now(), attempts=0))
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    return sum(len(name.encode()) + len(value.encode()) for name, value in headers.items())
 
 
 def _in(delay_s: float) -> ColumnElement[datetime]:
