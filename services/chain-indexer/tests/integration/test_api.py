@@ -76,6 +76,8 @@ BLOCKS: list[list[Said]] = [
     [
         escrow("Deposited", amount=100, spendable=100, total=100),
         escrow("ExitRequested", exitId=4, amount=30, unlockTime=99, spendable=70, total=70),
+        escrow("ExitRequested", exitId=5, amount=10, unlockTime=98, spendable=60, total=60),
+        escrow("Withdrawn", exitId=5, amount=10),
     ],
 ]
 
@@ -173,11 +175,11 @@ async def test_licenses_are_paged_in_order_of_their_wide_ids(client: httpx2.Asyn
     assert await pages(client, "/v1/licenses", holder=OWNER) == []
 
 
-async def test_deposits_show_their_exits(client: httpx2.AsyncClient) -> None:
+async def test_deposits_show_their_open_exits_alone(client: httpx2.AsyncClient) -> None:
     (deposit,) = await pages(client, "/v1/deposits", payer=BUYER)
-    assert (deposit["total"], deposit["drawn"], deposit["spendable"]) == ("70", "0", "70")
+    assert (deposit["total"], deposit["drawn"], deposit["spendable"]) == ("60", "0", "60")
     (waiting,) = deposit["exits"]
-    assert (waiting["exit_id"], waiting["amount"], waiting["withdrawn"]) == ("4", "30", None)
+    assert (waiting["exit_id"], waiting["amount"], waiting["unlock_time"]) == ("4", "30", 99)
     assert deposit["is_final"] is False
 
 

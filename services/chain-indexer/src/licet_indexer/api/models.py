@@ -122,13 +122,12 @@ class LicenseOut(RowOut):
 
 
 class ExitOut(BaseModel):
-    """An exit of a deposit."""
+    """An exit that waits to be withdrawn."""
 
     exit_id: Decimal
     amount: Decimal
     drawn: Decimal = Field(description="What settlements took from it while it waited")
     unlock_time: int
-    withdrawn: Decimal | None = Field(description="What was paid out; null while it is open")
     is_final: bool
 
 
@@ -142,7 +141,7 @@ class DepositOut(RowOut):
     spendable: Decimal
     drawn: Decimal
     total: Decimal = Field(description="Spendable plus everything that settlements ever drew")
-    exits: list[ExitOut]
+    exits: list[ExitOut] = Field(description="Those that are open; withdrawn ones are in the events")
 
 
 class BatchOut(RowOut):

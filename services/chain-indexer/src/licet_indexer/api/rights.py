@@ -24,7 +24,7 @@ from licet_indexer.api.edge import (
     place_from,
 )
 from licet_indexer.api.models import BatchOut, DepositOut, ExitOut, LicenseAnswer, LicenseOut, Listing
-from licet_indexer.db.reads import exits_of, page
+from licet_indexer.db.reads import open_exits_of, page
 from licet_indexer.domain.rows import Batch, Deposit, Exit, License
 
 router = APIRouter(prefix="/v1", tags=["rights"])
@@ -62,7 +62,7 @@ async def license_of(view: View, chain_id: ChainPath, token_id: IdPath) -> Licen
     return LicenseAnswer(**view.fields(rows[0]), position=view.position(chain_id))
 
 
-@router.get("/deposits", summary="Deposits with their exits")
+@router.get("/deposits", summary="Deposits with their open exits")
 async def deposits(
     view: View,
     payer: AddressFilter = None,
@@ -75,7 +75,7 @@ async def deposits(
     after = place_from(cursor, _DEPOSITS)
     rows = await page(view.session, Deposit, where=where, order=[*_DEPOSITS], after=after, limit=limit + 1)
     exits = defaultdict[tuple[int, str], list[Exit]](list)
-    for row in await exits_of(view.session, [(d.chain_id, d.deposit_id) for d in rows]):
+    for row in await open_exits_of(view.session, [(d.chain_id, d.deposit_id) for d in rows]):
         exits[row.chain_id, row.deposit_id].append(row)
     return listing(
         rows,

@@ -70,10 +70,10 @@ async def events(
     return [stored_event(row) for row in (await session.execute(chosen)).all()]
 
 
-async def exits_of(session: AsyncSession, deposits: Sequence[tuple[int, str]]) -> list[Exit]:
-    """Exits of these deposits (chain, deposit id), oldest first."""
+async def open_exits_of(session: AsyncSession, deposits: Sequence[tuple[int, str]]) -> list[Exit]:
+    """Exits of these deposits (chain, deposit id) that wait, oldest first; the escrow allows few for each."""
     if not deposits:
         return []
-    ours = sa.tuple_(_exit.c.chain_id, _exit.c.deposit_id).in_(deposits)
+    ours = sa.tuple_(_exit.c.chain_id, _exit.c.deposit_id).in_(deposits) & _exit.c.withdrawn.is_(None)
     rows = await session.execute(sa.select(_exit).where(ours).order_by(_exit.c.chain_id, _exit.c.exit_id))
     return [Exit(**row) for row in rows.mappings()]

@@ -233,7 +233,10 @@ class ExitRow(MirrorBase, table=True):
     """Exits."""
 
     __tablename__ = "deposit_exit"
-    __table_args__ = (sa.Index("ix_deposit_exit_deposit_id", "deposit_id"),)
+    # Of the open ones alone: a deposit has few of them, and may have any number behind it.
+    __table_args__ = (
+        sa.Index("ix_deposit_exit_open", "deposit_id", postgresql_where=sa.text("withdrawn IS NULL")),
+    )
     row = r.Exit
 
     exit_id: int = Field(sa_type=Amount, primary_key=True)
