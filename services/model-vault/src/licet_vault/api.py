@@ -15,12 +15,10 @@ from fastapi import Path as PathParameter
 from licet_kit import cursor, problems
 from licet_kit.cursor import CursorInvalid, Page
 from licet_kit.db import reading, transaction
-from licet_kit.errors import PermanentError
 from licet_schemas import manifest as manifests
 from licet_schemas.manifest import ManifestError
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.requests import ClientDisconnect
 
 from licet_vault import db, telemetry
 from licet_vault.clients.licensing import CredentialInvalid, CredentialMissing, Licensing
@@ -34,6 +32,7 @@ from licet_vault.domain import (
 )
 from licet_vault.store import ObjectStore, SizeExceeded
 from licet_vault.store.objects import DigestMismatch as UploadMismatch
+from licet_vault.uploads import Slots, UploadLimits, UploadStalled, receive
 from licet_vault.usecases.loading import verified_interface
 from licet_vault.usecases.publishing import record_manifest, require_artifacts, stored_manifest
 
@@ -49,12 +48,6 @@ Digest = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{64}$")]
 Named = Annotated[str, Query(pattern=_NAMED.pattern)]
 
 
-class UploadStalled(PermanentError):
-    """The client has stopped sending."""
-
-    code = "upload_stalled"
-
-
 @dataclass(frozen=True, slots=True)
 class Deps:
     """What the routes work with. `on_manifest` is told when a manifest has been stored."""
@@ -63,9 +56,7 @@ class Deps:
     store: ObjectStore
     licensing: Licensing
     on_manifest: Callable[[], None]
-    max_artifact_bytes: int
-    max_uploads: int
-    upload_idle_s: float
+    uploads: UploadLimits
 
 
 class StoredArtifact(BaseModel):
@@ -129,15 +120,15 @@ def make_app(deps: Deps) -> FastAPI:
 
 
 def _add_uploads(app: FastAPI, deps: Deps) -> None:
-    slots = asyncio.Semaphore(deps.max_uploads)
+    slots = Slots(deps.uploads.slots)
 
     @app.put("/v1/artifacts/{sha256}", status_code=201)
     async def put_artifact(
         sha256: Digest, request: Request, response: Response, publisher: Authenticated
     ) -> StoredArtifact:
         """Stores the bytes of the body under their sha256; 200 when this account had uploaded them before."""
-        async with slots:
-            size_bytes = await _receive(deps, sha256, request)
+        async with slots.hold(publisher.account_id):
+            size_bytes = await receive(deps.store, deps.uploads, sha256, request)
         telemetry.UPLOADED.add(size_bytes)
         async with transaction(deps.engine) as session:
             if not await db.add_upload(session, publisher.account_id, sha256, size_bytes):
@@ -191,27 +182,6 @@ def _add_reads(app: FastAPI, deps: Deps) -> None:
             has_more=page.has_more,
             next_cursor=page.next_cursor,
         )
-
-
-async def _receive(deps: Deps, sha256: str, request: Request) -> int:
-    """Streams the body into the store; returns its size. Only ciphertext leaves memory."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > deps.max_artifact_bytes:
-        raise SizeExceeded(deps.max_artifact_bytes)
-    stream = request.stream()
-    with deps.store.receive(sha256) as upload:
-        while True:
-            try:
-                async with asyncio.timeout(deps.upload_idle_s):
-                    chunk = await anext(stream)
-            except StopAsyncIteration:
-                break
-            except (TimeoutError, ClientDisconnect) as error:
-                raise UploadStalled(
-                    f"nothing came for {deps.upload_idle_s:g} s, or the client went away"
-                ) from error
-            await asyncio.to_thread(upload.write, chunk)
-        return await asyncio.to_thread(upload.finish)
 
 
 async def _body(request: Request, limit_bytes: int) -> bytes:

@@ -31,6 +31,7 @@ from licet_vault.repository.memory import may_swap
 from licet_vault.repository.place import Repository
 from licet_vault.settings import VaultSettings
 from licet_vault.store import MasterKey, ObjectStore
+from licet_vault.uploads import UploadLimits
 from licet_vault.usecases.loading import Loader
 from licet_vault.usecases.states import leave_other_tritons
 
@@ -73,9 +74,12 @@ async def build(settings: VaultSettings, runtime: Runtime) -> AsyncIterator[Sequ
                 store=store,
                 licensing=licensing,
                 on_manifest=retry_now,
-                max_artifact_bytes=settings.max_artifact_bytes,
-                max_uploads=settings.max_uploads,
-                upload_idle_s=settings.upload_idle_s,
+                uploads=UploadLimits(
+                    max_bytes=settings.max_artifact_bytes,
+                    slots=settings.max_uploads,
+                    idle_s=settings.upload_idle_s,
+                    min_bytes_per_s=settings.upload_min_bytes_per_s,
+                ),
             )
         )
         yield [

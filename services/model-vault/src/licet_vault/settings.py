@@ -30,10 +30,11 @@ class VaultSettings(PostgresSettings, KafkaSettings, TritonSettings):
 
     # A gigabyte of weights; larger models need an upload that can be resumed.
     max_artifact_bytes: int = Field(default=1 << 30, ge=1)
-    # Each upload holds two chunks in memory and one file open.
+    # Each upload holds two chunks in memory and one file open; an account has half of them at most.
     max_uploads: int = Field(default=4, ge=1)
-    # A client that sends nothing for this long is cut off.
+    # A client that sends nothing for this long is cut off, and one that over it sends less than this a second.
     upload_idle_s: float = Field(default=30.0, gt=0)
+    upload_min_bytes_per_s: float = Field(default=64 * 1024, ge=0)
     poll_interval_s: float = Field(default=1.0, gt=0)
     load_timeout_s: float = Field(default=120.0, gt=0)
     unload_grace_s: float = Field(default=5.0, ge=0)

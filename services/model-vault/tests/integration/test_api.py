@@ -16,12 +16,14 @@ from licet_vault.clients.licensing import Licensing
 from licet_vault.db.tables import MANIFEST
 from licet_vault.domain import State, VersionState
 from licet_vault.store import MasterKey, ObjectStore
+from licet_vault.uploads import UploadLimits
 from licet_vault.usecases.states import change_state
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 WORKER_TOKEN = "worker-token"
 LIMIT_BYTES = 3 << 20
+LIMITS = UploadLimits(max_bytes=LIMIT_BYTES, slots=2, idle_s=0.5, min_bytes_per_s=1000)
 ALICE, BOB = "licet_live_alice", "licet_session_bob"
 
 
@@ -48,9 +50,7 @@ async def client(
         store=store,
         licensing=licensing,
         on_manifest=lambda: told.append("manifest"),
-        max_artifact_bytes=LIMIT_BYTES,
-        max_uploads=2,
-        upload_idle_s=0.5,
+        uploads=LIMITS,
     )
     transport = httpx2.ASGITransport(app=make_app(deps))
     async with httpx2.AsyncClient(transport=transport, base_url="http://vault") as opened:
@@ -128,7 +128,7 @@ async def test_nobody_is_let_in_while_licensing_is_away(
     engine: AsyncEngine, store: ObjectStore, unused_tcp_port: int
 ) -> None:
     licensing = Licensing(f"http://127.0.0.1:{unused_tcp_port}", WORKER_TOKEN)
-    deps = Deps(engine, store, licensing, lambda: None, LIMIT_BYTES, 1, 1.0)
+    deps = Deps(engine, store, licensing, lambda: None, LIMITS)
     transport = httpx2.ASGITransport(app=make_app(deps))
     async with httpx2.AsyncClient(transport=transport, base_url="http://vault") as client:
         answer = await put(client, b"x")
@@ -178,6 +178,60 @@ async def test_an_upload_that_stalls_is_cut_off_and_leaves_nothing(
     answer = await client.put(f"/v1/artifacts/{digest_bytes(b'x')}", content=stall(), headers=bearer(ALICE))
     assert (answer.status_code, answer.json()["code"]) == (408, "upload_stalled")
     assert not [p for p in (tmp_path / "store").rglob("*") if p.is_file()]
+
+
+async def _trickle(until: asyncio.Event) -> AsyncIterator[bytes]:
+    while not until.is_set():
+        yield b"x"
+        await asyncio.sleep(0.1)
+
+
+async def test_an_upload_that_trickles_is_cut_off(client: httpx2.AsyncClient) -> None:
+    slow = client.put(
+        f"/v1/artifacts/{digest_bytes(b'x')}", content=_trickle(asyncio.Event()), headers=bearer(ALICE)
+    )
+    answer = await asyncio.wait_for(slow, 5)
+    assert (answer.status_code, answer.json()["code"]) == (408, "upload_stalled")
+
+
+async def test_an_upload_as_fast_as_must_be_may_take_long(client: httpx2.AsyncClient) -> None:
+    async def steady() -> AsyncIterator[bytes]:
+        for _ in range(12):
+            yield bytes(200)
+            await asyncio.sleep(0.1)
+
+    answer = await client.put(
+        f"/v1/artifacts/{digest_bytes(bytes(2400))}", content=steady(), headers=bearer(ALICE)
+    )
+    assert answer.status_code == 201
+
+
+async def test_one_account_leaves_slots_to_the_others_and_nobody_waits_for_long(
+    client: httpx2.AsyncClient,
+) -> None:
+    async def held(credential: str, until: asyncio.Event) -> httpx2.Response:
+        async def stream() -> AsyncIterator[bytes]:
+            while not until.is_set():
+                yield bytes(1000)
+                await asyncio.sleep(0.1)
+
+        return await client.put(
+            f"/v1/artifacts/{digest_bytes(b'x')}", content=stream(), headers=bearer(credential)
+        )
+
+    end = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(held(ALICE, end))
+        await asyncio.sleep(0.2)
+        refused = await asyncio.wait_for(put(client, b"second of Alice"), 5)
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert refused.headers["retry-after"] == "1"
+        assert (await put(client, b"of Bob", credential=BOB)).status_code == 201
+        tasks.create_task(held(BOB, end))
+        await asyncio.sleep(0.2)
+        assert (await asyncio.wait_for(put(client, b"of Bob", credential=BOB), 5)).status_code == 503
+        end.set()
+    assert (await put(client, b"second of Alice")).status_code == 201
 
 
 async def test_a_manifest_cannot_name_what_only_another_account_has_uploaded(
