@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -19,7 +20,11 @@ MAX_BYTES = 64 * 1024  # a manifest is read whole, hashed and kept in one row
 MAX_ARTIFACT_BYTES = 1 << 40
 MAX_INTEGER = (1 << 53) - 1  # RFC 8785 numbers are IEEE doubles
 MAX_BATCH = 4096
+# Whoever serves or calls a model holds a row in memory as a whole, in more copies than one.
+MAX_ROW_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 16
+
+ITEM_BYTES = {"FP32": 4, "INT64": 8}
 
 Digest = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}(\.[a-z0-9]{1,15})?$")]
@@ -57,6 +62,11 @@ class Tensor(_Strict):
     def _shape_is_usable(self) -> Self:
         if 0 in self.shape or -1 in self.shape[1:]:
             raise ValueError("only the first dimension may be -1, and none may be 0")
+        row_bytes = math.prod(d for d in self.shape if d != -1) * ITEM_BYTES[self.datatype]
+        if row_bytes > MAX_ROW_BYTES:
+            raise ValueError(
+                f"a row of {self.name} has {row_bytes} bytes, at most {MAX_ROW_BYTES} are allowed"
+            )
         return self
 
 

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from licet_schemas.manifest import MAX_BYTES, ManifestError, canonical, canonical_json, digest, parse
+from licet_schemas.manifest import (
+    ITEM_BYTES,
+    MAX_BYTES,
+    MAX_ROW_BYTES,
+    ManifestError,
+    canonical,
+    canonical_json,
+    digest,
+    parse,
+)
 
 SHA = "0x" + "ab" * 32
 ONNX: dict[str, Any] = {
@@ -104,6 +113,9 @@ def test_strings_are_escaped_as_rfc_8785_says() -> None:
         ("pipeline.scaler", "features.json", "the runner and its pipeline need"),
         ("inputs.0.shape", [-1, -1], "first dimension"),
         ("inputs.0.shape", [-1], "shape"),
+        ("inputs.0.shape", [-1, (MAX_ROW_BYTES >> 2) + 1], "a row of FEATURES has 16777220 bytes"),
+        ("outputs.0.shape", [-1, 1 << 31], "a row of PROBABILITIES has 8589934592 bytes"),
+        ("outputs.0.shape", [-1, 1 << 31, 1 << 31, 1 << 31], "a row of PROBABILITIES"),
         ("inputs.0.datatype", "INT64", "FP32"),
         ("metering_rule", "rows:X", "no input"),
         ("metering_rule", "tokens", "metering_rule"),
@@ -134,6 +146,20 @@ def test_a_broken_manifest_is_refused_with_its_field(path: str, value: object, s
 def test_text_that_is_no_manifest_is_refused(text: bytes) -> None:
     with pytest.raises(ManifestError):
         parse(text)
+
+
+def test_a_row_may_be_as_wide_as_is_allowed_in_either_datatype() -> None:
+    for datatype, size in ITEM_BYTES.items():
+        tensor = {"datatype": datatype, "shape": [-1, MAX_ROW_BYTES // size]}
+        wide = {
+            **IDENTITY,
+            "inputs": [{**tensor, "name": "IN"}],
+            "outputs": [{**tensor, "name": "OUT"}],
+        }
+        parse(wide)
+        tensor["shape"] = [2, MAX_ROW_BYTES // size]
+        with pytest.raises(ManifestError, match="a row of IN"):
+            parse({**wide, "inputs": [{**tensor, "name": "IN"}]})
 
 
 def test_identity_takes_no_artifacts() -> None:
