@@ -16,7 +16,7 @@ from licet_kit import cursor, problems
 from licet_kit.cursor import CursorInvalid, Page
 from licet_kit.db import reading, transaction
 from licet_schemas import manifest as manifests
-from licet_schemas.manifest import ManifestError
+from licet_schemas.manifest import Manifest, ManifestError
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -40,6 +40,9 @@ PAGE_DEFAULT, PAGE_MAX = 50, 200
 MAX_MANIFEST_BODY_BYTES = (
     2 * manifests.MAX_BYTES
 )  # the canonical form is what counts; this allows for indentation
+
+# A check takes as long as decrypting and parsing what the manifest names.
+CHECK_WAIT_S = 10.0
 
 _NAMED = re.compile(r"^[!-~]{1,256}$")
 Digest = Annotated[str, PathParameter(pattern=r"^0x[0-9a-f]{64}$")]
@@ -121,6 +124,8 @@ def make_app(deps: Deps) -> FastAPI:
 
 def _add_uploads(app: FastAPI, deps: Deps) -> None:
     slots = Slots(deps.uploads.slots)
+    # Each check holds a graph in memory, and its thread serves uploads and reconcilers too.
+    checks = Slots(1, wait_s=CHECK_WAIT_S)
 
     @app.put("/v1/artifacts/{sha256}", status_code=201)
     async def put_artifact(
@@ -144,11 +149,8 @@ def _add_uploads(app: FastAPI, deps: Deps) -> None:
             raise ManifestInvalid(str(error)) from error
         async with reading(deps.engine) as session:
             await require_artifacts(session, publisher, manifest)
-        # The same check as before loading, so that the publisher hears of a fault and not only the log.
-        await asyncio.to_thread(verified_interface, deps.store, manifest)
-        async with transaction(deps.engine) as session:
-            if not await record_manifest(session, publisher, manifest):
-                response.status_code = 200
+        if not await _record(deps, checks, publisher, manifest):
+            response.status_code = 200
         deps.on_manifest()
         return StoredManifest(digest=manifests.digest(manifest))
 
@@ -182,6 +184,28 @@ def _add_reads(app: FastAPI, deps: Deps) -> None:
             has_more=page.has_more,
             next_cursor=page.next_cursor,
         )
+
+
+async def _record(deps: Deps, checks: Slots, publisher: Publisher, manifest: Manifest) -> bool:
+    """Records a manifest and who brought it; false when it was recorded before, and so was checked then."""
+    if not await _is_recorded(deps, manifest):
+        async with checks.hold(publisher.account_id):
+            # Whoever was in front may have brought the same.
+            if not await _is_recorded(deps, manifest):
+                # The same check as before loading, so that the publisher hears of a fault and not only the log.
+                await asyncio.to_thread(verified_interface, deps.store, manifest)
+            return await _add(deps, publisher, manifest)
+    return await _add(deps, publisher, manifest)
+
+
+async def _is_recorded(deps: Deps, manifest: Manifest) -> bool:
+    async with reading(deps.engine) as session:
+        return await db.manifest_body(session, manifests.digest(manifest)) is not None
+
+
+async def _add(deps: Deps, publisher: Publisher, manifest: Manifest) -> bool:
+    async with transaction(deps.engine) as session:
+        return await record_manifest(session, publisher, manifest)
 
 
 async def _body(request: Request, limit_bytes: int) -> bytes:

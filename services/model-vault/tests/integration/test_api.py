@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 import httpx2
 import pytest
 from licet_kit.db import reading, transaction
-from licet_schemas.manifest import digest_bytes
-from licet_vault import db
+from licet_schemas.manifest import Manifest, digest_bytes
+from licet_vault import api, db
 from licet_vault.api import Deps, make_app
 from licet_vault.clients.licensing import Licensing
 from licet_vault.db.tables import MANIFEST
 from licet_vault.domain import State, VersionState
 from licet_vault.store import MasterKey, ObjectStore
 from licet_vault.uploads import UploadLimits
+from licet_vault.usecases.loading import Interface, verified_interface
 from licet_vault.usecases.states import change_state
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -282,6 +284,34 @@ async def test_a_manifest_that_does_not_fit_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (422, "manifest_invalid")
     async with reading(engine) as session:
         assert await session.scalar(select(func.count()).select_from(MANIFEST)) == 0
+
+
+async def test_manifests_are_checked_one_at_a_time_and_once(
+    client: httpx2.AsyncClient, tumour_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each check holds a graph in memory; the same small request must not multiply it."""
+    running, most, checked = 0, 0, 0
+
+    def slow(store: ObjectStore, manifest: Manifest) -> Interface:
+        nonlocal running, most, checked
+        running, checked = running + 1, checked + 1
+        most = max(most, running)
+        time.sleep(0.1)
+        running -= 1
+        return verified_interface(store, manifest)
+
+    assert (await publish(client, tumour_files)).status_code == 201
+    monkeypatch.setattr(api, "verified_interface", slow)
+    document = json.loads(tumour_files["manifest.json"])
+    others = [json.dumps(document | {"summary": text}).encode() for text in ("one", "two", "two", "two")]
+    answers = await asyncio.gather(
+        *(
+            client.post("/v1/manifests", content=body, headers=bearer(ALICE))
+            for body in (tumour_files["manifest.json"], *others)
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201, 201]
+    assert (most, checked) == (1, 2)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b"{" * 100, b" " * (1 << 20)])

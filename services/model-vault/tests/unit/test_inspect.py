@@ -7,7 +7,7 @@ import onnx
 import pytest
 from licet_schemas.manifest import Manifest, digest_bytes, parse
 from licet_vault.domain import ManifestInvalid
-from licet_vault.repository.inspect import inspect, inspect_onnx
+from licet_vault.repository.inspect import MAX_GRAPH_BYTES, inspect, inspect_onnx
 from onnx import TensorProto, helper, numpy_helper
 
 Graph = onnx.ModelProto
@@ -116,6 +116,18 @@ def test_an_oversized_schema_is_refused_before_it_is_read(tumour_manifest: Manif
         artifact["size_bytes"] = 2 << 20
     with pytest.raises(ManifestInvalid, match="at most"):
         inspect(parse(document), lambda _: pytest.fail("was read"))
+
+
+def test_an_oversized_graph_is_refused_before_it_is_read(
+    tumour_files: dict[str, bytes], tumour_manifest: Manifest
+) -> None:
+    document: dict[str, Any] = tumour_manifest.model_dump(mode="json")
+    for artifact in document["artifacts"]:
+        if artifact["name"] == "model.onnx":
+            artifact["size_bytes"] = MAX_GRAPH_BYTES + 1
+    read = reader({name: body for name, body in tumour_files.items() if name != "model.onnx"})
+    with pytest.raises(ManifestInvalid, match=r"model\.onnx: 134217729 bytes, at most"):
+        inspect(parse(document), read)
 
 
 def test_external_data_would_be_read_by_a_plain_load(tmp_path: Path, tumour_files: dict[str, bytes]) -> None:

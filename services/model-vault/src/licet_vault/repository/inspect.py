@@ -19,6 +19,8 @@ from licet_vault.domain import ManifestInvalid
 
 # What onnxruntime brings itself; any other domain would ask for code of the publisher.
 OPERATOR_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+# A graph is parsed whole, in a few times its size; what looks at columns of a table needs far less.
+MAX_GRAPH_BYTES = 128 << 20
 _DATATYPES = {"FP32": TensorProto.FLOAT, "INT64": TensorProto.INT64}
 
 ReadArtifact = Callable[[str], Iterator[bytes]]
@@ -49,7 +51,9 @@ def inspect(manifest: Manifest, read: ReadArtifact) -> Tabular | None:
             f"the input has {columns} columns, {manifest.pipeline.features} names {len(features.features)}, "
             f"{manifest.pipeline.scaler} scales {len(scaler.mean)}"
         )
-    inspect_onnx(b"".join(read(artifacts[ONNX_ARTIFACT].sha256)), manifest)
+    graph = artifacts[ONNX_ARTIFACT]
+    _check_size(graph, MAX_GRAPH_BYTES)
+    inspect_onnx(b"".join(read(graph.sha256)), manifest)
     return Tabular(features, scaler)
 
 
@@ -91,11 +95,15 @@ def inspect_onnx(body: bytes, manifest: Manifest) -> None:
     _compare(list(model.graph.output), manifest.outputs, "output")
 
 
-def _parsed(kind: type[Parsed], artifact: Artifact, read: ReadArtifact) -> Parsed:
-    if artifact.size_bytes > MAX_BYTES:
+def _check_size(artifact: Artifact, limit_bytes: int) -> None:
+    if artifact.size_bytes > limit_bytes:
         raise ManifestInvalid(
-            f"{artifact.name}: {artifact.size_bytes} bytes, at most {MAX_BYTES} are allowed"
+            f"{artifact.name}: {artifact.size_bytes} bytes, at most {limit_bytes} are allowed"
         )
+
+
+def _parsed(kind: type[Parsed], artifact: Artifact, read: ReadArtifact) -> Parsed:
+    _check_size(artifact, MAX_BYTES)
     try:
         return kind.model_validate_json(b"".join(read(artifact.sha256)))
     except ValidationError as error:
