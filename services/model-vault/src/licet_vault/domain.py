@@ -165,6 +165,10 @@ class LoadFailed(Refusal):
     code = "load_failed"
 
 
+class ModelSilent(LoadFailed):
+    """Triton answers, but not for this version. Each try may last as long as loading may."""
+
+
 def pinned_name(slug: str, digest: str) -> str:
     """Triton's name for one version: `owner.model-<16 hex of the manifest digest>`."""
     return f"{slug.replace('/', '.')}-{digest.removeprefix('0x')[:PINNED_DIGEST_CHARS]}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -18,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_vault import db, telemetry
 from licet_vault.clients.triton import TritonUnavailable
-from licet_vault.domain import LoadFailed, Refusal, State, Version, VersionState
+from licet_vault.domain import LoadFailed, ModelSilent, Refusal, State, Version, VersionState
 from licet_vault.usecases.loading import Interface, Loader, verified_manifest
 from licet_vault.usecases.states import announce_all, change_state
 
@@ -27,6 +29,9 @@ log = get_logger(__name__)
 # A refused version is tried again: an upload may be on its way, a disk may be mended.
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
+# Counted from the end of a try, which lasts `load_timeout_s` or a few times that.
+FIRST_SILENT_RETRY_S = 60.0
+LONGEST_SILENT_RETRY_S = 900.0
 
 Key = tuple[str, str]
 
@@ -53,19 +58,44 @@ class _Seen:
         return self.states[key][0].state if key in self.states else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    due_at: float
+    wait_s: float
+    silences: int
+
+
 @dataclass(slots=True)
 class _Retries:
-    """When refused versions are due again; forgotten when the process ends."""
+    """When versions that could not be served, or let go of, are due again; forgotten when the process ends.
+
+    A try of a version that is silent keeps all others waiting, so it comes later, and no upload brings it forward:
+    anyone may upload their own manifest once more.
+    """
 
     clock: Clock
-    due: dict[Key, tuple[float, float]] = field(default_factory=dict)
+    known: dict[Key, _Retry] = field(default_factory=dict)
 
     def ready(self, key: Key) -> bool:
-        return self.due.get(key, (0.0, 0.0))[0] <= self.clock.monotonic()
+        return key not in self.known or self.known[key].due_at <= self.clock.monotonic()
 
-    def refused(self, key: Key) -> None:
-        wait_s = min(2 * self.due[key][1], LONGEST_RETRY_S) if key in self.due else FIRST_RETRY_S
-        self.due[key] = (self.clock.monotonic() + wait_s, wait_s)
+    def silences(self, key: Key) -> int:
+        return self.known[key].silences if key in self.known else 0
+
+    def refused(self, key: Key, *, silent: bool) -> None:
+        before = self.known.get(key, _Retry(0.0, 0.0, 0))
+        silences = before.silences + silent
+        first_s, longest_s = (
+            (FIRST_SILENT_RETRY_S, LONGEST_SILENT_RETRY_S) if silences else (FIRST_RETRY_S, LONGEST_RETRY_S)
+        )
+        wait_s = min(max(2 * before.wait_s, first_s), longest_s)
+        self.known[key] = _Retry(self.clock.monotonic() + wait_s, wait_s, silences)
+
+    def forget(self, key: Key) -> None:
+        self.known.pop(key, None)
+
+    def forget_refusals(self) -> None:
+        self.known = {key: retry for key, retry in self.known.items() if retry.silences}
 
 
 class Reconciler:
@@ -81,6 +111,7 @@ class Reconciler:
         self._clock = clock
         self._timing = timing
         self._retries = _Retries(clock)
+        self._unloads = _Retries(clock)
         # Versions that this process has itself verified and found answering.
         self._verified: set[Key] = set()
         self._announced_at: float | None = None
@@ -88,8 +119,8 @@ class Reconciler:
         self._wake = asyncio.Event()
 
     def retry_now(self) -> None:
-        """Makes every refused version due: something was uploaded."""
-        self._retries.due.clear()
+        """Makes every refused version due that was not silent: something was uploaded."""
+        self._retries.forget_refusals()
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -103,7 +134,7 @@ class Reconciler:
         loaded = await self._loader.triton.ready_models()
         seen = await self._read()
         ready = set()
-        for key, version in seen.active.items():
+        for key, version in self._in_turn(seen.active):
             if await self._try_serve(version, seen.state(key), loaded=version.triton_model in loaded):
                 ready.add(key)
         # While an asset's active version is not ready, the one before it goes on serving those who still ask for it.
@@ -112,6 +143,13 @@ class Reconciler:
         telemetry.ACTIVE.set(len(seen.active))
         telemetry.READY.set(len(ready))
         await self._announce()
+
+    def _in_turn(self, active: dict[Key, Version]) -> list[tuple[Key, Version]]:
+        """Those that were never silent first; of the others that are due one, so that news wait for one at most."""
+        silent = {key: self._retries.silences(key) for key in active if self._retries.silences(key)}
+        due = sorted((key for key in silent if self._retries.ready(key)), key=lambda key: silent[key])
+        turn = [key for key in active if key not in silent] + due[:1]
+        return [(key, active[key]) for key in turn]
 
     async def _read(self) -> _Seen:
         async with reading(self._engine) as session:
@@ -147,14 +185,35 @@ class Reconciler:
         self._wake.clear()
 
     async def _try_serve(self, version: Version, state: State | None, *, loaded: bool) -> bool:
-        """As `_serve`; a version that Triton cannot even unload, while it answers, ends no look at the others."""
+        """As `_serve`; what befalls one version ends no look at the others."""
         try:
-            return await self._serve(version, state, loaded=loaded)
+            async with self._fault_of(version.slug, version.digest):
+                return await self._serve(version, state, loaded=loaded)
+        except Refusal as error:
+            refusal = error
+        with suppress(Refusal):
+            async with self._fault_of(version.slug, version.digest):
+                # Not unloaded once more: the retry begins with that.
+                await self._refuse(version, refusal, loaded=False)
+        return False
+
+    @asynccontextmanager
+    async def _fault_of(self, slug: str, digest: str) -> AsyncIterator[None]:
+        """Makes whatever fails for one version a Refusal of it; lets outages through that all wait for."""
+        try:
+            yield
+        except Refusal:
+            raise
         except TritonUnavailable as error:
+            # Triton cannot even unload the version. It is the version's fault if it answers otherwise.
             await self._loader.triton.ready_models()
-            # Not unloaded once more: the retry begins with that.
-            await self._refuse(version, LoadFailed(str(error)), loaded=False)
-            return False
+            raise ModelSilent(str(error)) from error
+        except Exception as error:
+            if fate_of(error) is Fate.WAIT:
+                raise
+            telemetry.FAILED.add(1)
+            log.error("version.failed", slug=slug, digest=digest, exc_info=error)
+            raise LoadFailed(f"the vault failed: {type(error).__name__}") from error
 
     async def _serve(self, version: Version, state: State | None, *, loaded: bool) -> bool:
         """Makes the version ready if it is not; whether it is ready in the end."""
@@ -174,7 +233,7 @@ class Reconciler:
         except Refusal as refusal:
             await self._refuse(version, refusal, loaded=loaded)
             return False
-        self._retries.due.pop(key, None)
+        self._retries.forget(key)
         self._verified.add(key)
         if await self._change(version, State.READY, interface):
             log.info(
@@ -191,7 +250,7 @@ class Reconciler:
     async def _refuse(self, version: Version, refusal: Refusal, *, loaded: bool) -> None:
         key = (version.asset_id, version.digest)
         self._verified.discard(key)
-        self._retries.refused(key)
+        self._retries.refused(key, silent=isinstance(refusal, ModelSilent))
         if loaded:
             await self._loader.forget(version.triton_model)
         if await self._change(version, State.REFUSED, reason=refusal.code):
@@ -209,15 +268,29 @@ class Reconciler:
         leftovers = loaded | await self._loader.leftovers()
         grace = timedelta(seconds=self._timing.unload_grace_s)
         for key, (state, changed_at) in seen.states.items():
-            if key in seen.active:
+            if key in seen.active or not self._unloads.ready(key):
                 continue
-            if state.state is State.READY:
-                if key[0] not in waiting or state.triton_model not in loaded:
+            is_over = state.triton_model in leftovers - in_use and seen.now - changed_at >= grace
+            is_replaced = key[0] not in waiting or state.triton_model not in loaded
+            due = is_replaced if state.state is State.READY else is_over
+            if due:
+                await self._try_retire(key, state)
+
+    async def _try_retire(self, key: Key, state: VersionState) -> None:
+        """The next step out for a version. What cannot be let go of is tried again later, and keeps nobody waiting."""
+        try:
+            async with self._fault_of(state.slug, state.digest):
+                if state.state is State.READY:
                     await self._save(replace(state, state=State.UNLOADED, reason=""))
                     self._verified.discard(key)
-            elif state.triton_model in leftovers - in_use and seen.now - changed_at >= grace:
-                await self._loader.forget(state.triton_model)
-                log.info("version.unloaded", slug=state.slug, digest=state.digest)
+                else:
+                    await self._loader.forget(state.triton_model)
+                    log.info("version.unloaded", slug=state.slug, digest=state.digest)
+        except Refusal as refusal:
+            self._unloads.refused(key, silent=isinstance(refusal, ModelSilent))
+            log.warning("version.not_unloaded", slug=state.slug, digest=state.digest, reason=str(refusal))
+        else:
+            self._unloads.forget(key)
 
     async def _announce(self) -> None:
         now = self._clock.monotonic()

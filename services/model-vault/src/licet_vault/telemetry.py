@@ -17,6 +17,9 @@ ACTIVE = _meter.create_gauge(
     "licet.vault.active_versions", description="Versions that the chain holds active"
 )
 READY = _meter.create_gauge("licet.vault.ready_versions", description="Active versions that Triton serves")
+FAILED = _meter.create_counter(
+    "licet.vault.version_failures", description="Faults that nobody expected, each of one version"
+)
 SERVE_DURATION = _meter.create_histogram(
     "licet.vault.serve_duration", unit="s", description="Verifying, placing, loading and probing one version"
 )

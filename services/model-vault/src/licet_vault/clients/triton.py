@@ -15,7 +15,7 @@ from tritonclient.http import InferInput, InferResult
 from tritonclient.http.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from licet_vault.domain import LoadFailed
+from licet_vault.domain import LoadFailed, ModelSilent
 from licet_vault.repository.entry import ENTRY_PARAMETER
 
 # Index and configuration come from memory; a server that needs longer is stuck or gone.
@@ -95,14 +95,14 @@ class Triton:
         return await self._slow.infer(name, [given])
 
     async def _ask_of_model(self, question: Awaitable[T]) -> T:
-        """A model that is silent while its server answers is the version's fault; raises LoadFailed for it."""
+        """A model that is silent while its server answers is the version's fault; raises ModelSilent for it."""
         try:
             return await self._ask(question)
         except TritonUnavailable as error:
             if not isinstance(error.__cause__, TimeoutError):
                 raise
             await self.ready_models()
-            raise LoadFailed("the model did not answer in time") from error
+            raise ModelSilent("the model did not answer in time") from error
 
     async def _ask(self, question: Awaitable[T]) -> T:
         try:

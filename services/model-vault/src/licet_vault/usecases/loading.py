@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_vault import db
-from licet_vault.clients.triton import Triton
+from licet_vault.clients.triton import Triton, TritonUnavailable
 from licet_vault.domain import (
     ArtifactMissing,
     DigestMismatch,
     LoadFailed,
     ManifestInvalid,
     PublisherMismatch,
-    Refusal,
     Version,
 )
 from licet_vault.repository.entry import Entry, folder_names, plan
@@ -89,15 +88,21 @@ class Loader:
             if not await self._is_served(entry):
                 await self._replace(entry)
             await self.triton.probe(entry.triton_model, manifest, interface.sample)
-        except Refusal:
+        except TritonUnavailable:
+            raise
+        except Exception:
+            # What nobody expected as well: its plaintext must not stay in memory.
             await self.forget(version.triton_model)
             raise
         return interface
 
     async def forget(self, triton_model: str) -> None:
-        """Unloads a version and removes its plaintext, whether or not there is any. Raises TritonUnavailable."""
+        """Unloads a version and removes its plaintext, whether or not there is any.
+
+        Raises TritonUnavailable, or LoadFailed where the file system refuses.
+        """
         await self.triton.unload(*reversed(folder_names(triton_model)))
-        await asyncio.to_thread(self._repository.remove, triton_model)
+        await asyncio.to_thread(self._remove, triton_model)
 
     async def leftovers(self) -> frozenset[str]:
         """Pinned names of which the repository holds anything."""
@@ -109,7 +114,7 @@ class Loader:
         if not (await self.triton.ready_models()).issuperset(names):
             return False
         loaded = {await self.triton.loaded_entry(name) for name in names}
-        return loaded == {entry.entry_id} and await asyncio.to_thread(self._repository.holds, entry)
+        return loaded == {entry.entry_id} and await asyncio.to_thread(self._holds, entry)
 
     async def _replace(self, entry: Entry) -> None:
         # Never loaded over: Triton keeps the old files where it takes the configuration for the same.
@@ -118,6 +123,14 @@ class Loader:
         await self.triton.load(entry.triton_model)
         if not await self._is_served(entry):
             raise LoadFailed(f"Triton has not loaded entry {entry.entry_id}")
+
+    def _holds(self, entry: Entry) -> bool:
+        with _refusing():
+            return self._repository.holds(entry)
+
+    def _remove(self, triton_model: str) -> None:
+        with _refusing():
+            self._repository.remove(triton_model)
 
     def _place(self, entry: Entry) -> None:
         with _refusing():
