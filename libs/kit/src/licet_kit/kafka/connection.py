@@ -18,7 +18,7 @@ REQUEST_TIMEOUT_MS = 10_000
 # Idle readers ask anew as often, at about a millisecond of processor time each.
 FETCH_MAX_WAIT_MS = 150
 # For the readers that stand between a transfer on chain and the refusal of its former holder.
-PROMPT_FETCH_MAX_WAIT_MS = 20
+PROMPT_FETCH_MAX_WAIT_MS = 50
 # A client that cannot start within this says so instead of trying silently for ever.
 START_TIMEOUT_S = 15.0
 # Closing a client whose brokers are away waits for answers that do not come.
