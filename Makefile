@@ -9,6 +9,9 @@ LOCAL  := $(CURDIR)/.local/venv/bin
 RUN    := env PATH="$(LOCAL):$(CURDIR)/contracts/node_modules/.bin:$$PATH" "$(LOCAL)/python"
 STACK  := $(RUN) -m infra.local
 
+# Each of the many short processes would otherwise compile the project's sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
