@@ -226,8 +226,11 @@ async def _as_timelock(node: Anvil, contracts: dict[str, str], name: str, method
     timelock = contracts["TimelockController"]
     await node.rpc("anvil_impersonateAccount", timelock)
     await node.rpc("anvil_setBalance", timelock, hex(10**18))
-    data = _contract(node, contracts, name).encode_abi(method, list(args))
-    await node.rpc("eth_sendTransaction", {"from": timelock, "to": contracts[name], "data": data})
+    contract = _contract(node, contracts, name)
+    data = contract.encode_abi(method, list(args))
+    sent = await node.rpc("eth_sendTransaction", {"from": timelock, "to": contracts[name], "data": data})
+    # The node answers before it mines: a later block's time must not become this transaction's.
+    assert contract.w3.eth.wait_for_transaction_receipt(sent)["status"] == 1
 
 
 async def test_a_role_that_is_too_many_fails_the_deployment(chain: Anvil, tmp_path: Path) -> None:
