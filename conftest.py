@@ -9,8 +9,10 @@ from licet_kit.testing.ports import free_port
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 NOT_PASSED = ("skipped", "xfailed", "xpassed")
-# Each starts stacks, which choose free ports before they listen on them: only one may do so at a time.
-STACKS = ("e2e/scenarios/", "infra/local/tests/")
+# They share one installation, whose start takes as long as many tests.
+INSTALLATION = "e2e/scenarios/"
+# The one that only reads the sources.
+ALONE = "e2e/scenarios/test_interfaces_code.py"
 
 
 @pytest.fixture
@@ -20,11 +22,15 @@ def unused_tcp_port() -> int:
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
-    """One file's tests run in one process, one after another, because they share fixtures; so do all of `STACKS`."""
+    """One file's tests run in one process, one after another, because they share fixtures; so do all scenarios."""
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.split("::", 1)[0]
-        return "stacks" if path.startswith(STACKS) else path
+        return INSTALLATION if _is_scenario(path) else path
+
+
+def _is_scenario(path: str) -> bool:
+    return path.startswith(INSTALLATION) and path != ALONE
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
@@ -34,7 +40,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest group begin first."""
-    items.sort(key=lambda item: not item.location[0].startswith(STACKS))
+    items.sort(key=lambda item: not _is_scenario(item.location[0]))
 
 
 @pytest.hookimpl(trylast=True)

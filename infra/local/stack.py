@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.local import claims
 from infra.local import postgres as pg
 from infra.local.chain import SavedState
 from infra.local.errors import LocalError
 from infra.local.launch import Launch, Node, PartFailed
 from infra.local.part import Part
 from infra.local.paths import LOCAL
-from infra.local.ports import Ports, choose
+from infra.local.ports import Ports, choose, is_free
 from infra.local.process import ProcessId, send, wait_gone
 from infra.local.profile import SERVERS, SERVICES, STOP_WAVES, Profile, read_json, write_json
 from infra.local.servers import server_endpoints, server_parts
@@ -145,6 +146,7 @@ class Stack:
             remove_memory(state.memory)
             State().save(self.profile)
             self.profile.endpoints_file.unlink(missing_ok=True)
+            claims.release(self.profile.home)
             return names
 
     def wipe(self) -> None:
@@ -236,7 +238,14 @@ class Stack:
 
     def _choose_ports(self, alive: Iterable[str]) -> dict[str, Ports]:
         """Ports of every part; those that run keep theirs."""
-        ports = choose(self.profile.default_ports, self._kept_ports(), frozenset(alive))
+        with claims.choosing(self.profile.home) as held:
+            ports = choose(
+                self.profile.default_ports,
+                self._kept_ports(),
+                frozenset(alive),
+                free=lambda port: port not in held and is_free(port),
+            )
+            claims.hold(self.profile.home, (port for part in ports.values() for port in part.values()))
         write_json(self.profile.home / "ports.json", ports)
         return ports
 

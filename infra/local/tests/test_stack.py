@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from infra.local import claims
 from infra.local.chain import SavedState
 from infra.local.deployment import rpc
 from infra.local.errors import LocalError
@@ -135,6 +136,42 @@ def test_a_part_killed_on_purpose_does_not_end_the_stack_and_returns_on_its_port
     stack.restart("redis")
     assert redis_answers(port)
     assert {part.state for part in stack.status()} == {"up"}
+
+
+def test_no_other_stack_takes_the_port_of_a_part_that_is_down(make_stack: MakeStack) -> None:
+    first, second = make_stack("dev"), make_stack("demo")
+    first.start(["redis", "chain"])
+    port = first.status()[0].ports["redis"]
+    first.kill("redis")
+
+    second.start(["redis"])
+
+    assert second.status()[0].ports["redis"] != port
+    first.restart("redis")
+    assert redis_answers(port)
+    # Stopped stacks hold nothing, though the process that started them lives on.
+    first.stop()
+    second.stop()
+    second.start(["redis"])
+    assert second.status()[0].ports["redis"] != port, "the ports of the last run go first"
+    third = make_stack("bench")
+    third.start(["redis"])
+    assert third.status()[0].ports["redis"] == port
+
+
+def test_a_stack_whose_starter_died_holds_its_ports_only_while_it_runs(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = make_stack("dev"), make_stack("demo")
+    monkeypatch.setattr(ProcessId, "of", classmethod(lambda cls, pid: None))  # as if it were gone
+    claims.hold(first.profile.home, [17_001])
+    with claims.choosing(second.profile.home) as held:
+        assert 17_001 not in held
+    state = State(running={"redis": ProcessId(1, 1)})
+    state.save(first.profile)
+    with claims.choosing(second.profile.home) as held:
+        assert 17_001 in held
+    State().save(first.profile)
 
 
 def test_a_part_that_dies_after_its_restart_is_reported_again(stack: Stack) -> None:
