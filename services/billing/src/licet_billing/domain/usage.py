@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
-from typing import Final
 
 from licet_billing.domain.errors import RecordInconsistent
 
@@ -25,10 +24,6 @@ class Outcome(IntEnum):
     UPSTREAM_ERROR = 3
     CLIENT_GONE = 4
     ABORTED = 5
-
-
-# What was refused or failed upstream costs nothing.
-_FREE: Final = frozenset({Outcome.UPSTREAM_ERROR, Outcome.ABORTED})
 
 
 class Disposition(StrEnum):
@@ -176,8 +171,8 @@ def check_identity(record: UsageRecord) -> None:
 def check(record: UsageRecord, grant: Grant, plan: Plan) -> None:
     """Raises RecordInconsistent where a record contradicts the right or the terms that it names."""
     check_identity(record)
-    if record.outcome in _FREE:
-        _expect("units of a call that was refused or failed upstream", str(record.units), "0")
+    if record.outcome is Outcome.UPSTREAM_ERROR:
+        _expect("units of a call that failed upstream", str(record.units), "0")
     _expect("asset_id", record.asset_id, plan.asset_id)
     _expect("plan_id", record.plan_id, plan.key.plan_id)
     _expect("metering_rule", record.metering_rule, plan.metering_rule)

@@ -79,7 +79,8 @@ class UsageRecorded(_message.Message):
     """Gapless per lease from 1."""
     last: _builtins.bool
     """No further record of this lease will come. A lease that made no call, or whose last call is already
-    recorded, ends by a record with zero units and outcome ABORTED.
+    recorded, ends by a record with zero units, outcome ABORTED and commitments of zeros: a call commits at
+    least to its name.
     """
     decision_id: _builtins.str
     account_id: _builtins.str
