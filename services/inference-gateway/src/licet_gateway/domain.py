@@ -138,6 +138,11 @@ class CallRecord:
     response_commitment: bytes = bytes(32)
 
 
+def chain_of(grant_id: str) -> str:
+    """The id of the chain that a grant stands on: its name begins with it."""
+    return grant_id.partition(":")[0]
+
+
 def request_id(lease_id: str, sequence: int) -> str:
     """The name of a call: also its event id and its receipt id."""
     return f"{lease_id}-{sequence}"

@@ -18,7 +18,7 @@ from licet_kit.producer import Encoded
 from licet_schemas import eip712, merkle
 from licet_schemas.licet.usage.v1.usage_pb2 import Outcome, ReplicaCertificate, Segment, UsageRecorded
 
-from licet_gateway.domain import CallRecord, LeaseTerms, request_id
+from licet_gateway.domain import CallRecord, LeaseTerms, chain_of, request_id
 from licet_gateway.settings import Certificate
 from licet_gateway.shipping.reader import Finished
 
@@ -50,51 +50,74 @@ class _Sealed:
     proofs: dict[int, list[bytes]]
 
 
+@dataclass(frozen=True, slots=True)
+class Unsealed:
+    """A record that no certificate covers, or that no receipt can state, and why."""
+
+    finished: Finished
+    reason: str
+
+
 class Sealer:
     """Signs batches of records: each batch is one segment a chain, each record carries its proof."""
 
     def __init__(self, replica_key: bytes, certificates: Sequence[Certificate]) -> None:
         self._key = replica_key
         self._signers = {
-            certificate.chain_id: _signer(certificate, replica_key) for certificate in certificates
+            str(certificate.chain_id): _signer(certificate, replica_key) for certificate in certificates
         }
 
-    def seal(self, worker_id: str, batch: Sequence[Finished]) -> list[Encoded]:
-        """The records of a batch, in its order. Raises NotCertified."""
-        places: dict[int, list[int]] = {}
+    def seal(self, worker_id: str, batch: Sequence[Finished]) -> tuple[list[Encoded], list[Unsealed]]:
+        """The records of a batch, in its order, and what of it cannot be one."""
+        leaves: dict[str, dict[int, bytes]] = {}
+        unsealed = []
         for place, finished in enumerate(batch):
-            places.setdefault(_chain_of(finished.terms.grant_id), []).append(place)
-        sealed = {chain: self._segment(chain, batch, mine) for chain, mine in places.items()}
-        leases = {f.terms.lease_id: f.terms for f in batch}
+            try:
+                leaf = self._leaf(finished)
+            except (NotCertified, ValueError) as error:
+                unsealed.append(Unsealed(finished, str(error)))
+            else:
+                leaves.setdefault(chain_of(finished.terms.grant_id), {})[place] = leaf
+        return self._records(worker_id, batch, leaves), unsealed
+
+    def _records(
+        self, worker_id: str, batch: Sequence[Finished], leaves: Mapping[str, Mapping[int, bytes]]
+    ) -> list[Encoded]:
+        sealed = {chain: self._segment(chain, mine) for chain, mine in leaves.items()}
+        places = sorted(place for mine in leaves.values() for place in mine)
+        leases = {batch[place].terms.lease_id: batch[place].terms for place in places}
         repeated = {name: _lease_fields(worker_id, terms) for name, terms in leases.items()}
         shared = _shared_headers()
         records = []
-        for place, finished in enumerate(batch):
+        for place in places:
+            finished = batch[place]
             terms = finished.terms
-            segment = sealed[_chain_of(terms.grant_id)]
+            segment = sealed[chain_of(terms.grant_id)]
             name = request_id(terms.lease_id, finished.record.sequence)
             own = _own_fields(name, finished.record, segment.proofs[place])
             value = repeated[terms.lease_id] + segment.fields + own
             records.append(Encoded(terms.lease_id.encode(), value, [("ce_id", name.encode()), *shared]))
         return records
 
-    def _segment(self, chain: int, batch: Sequence[Finished], places: Sequence[int]) -> _Sealed:
+    def _leaf(self, finished: Finished) -> bytes:
+        chain = chain_of(finished.terms.grant_id)
         signer = self._signers.get(chain)
         if signer is None:
             raise NotCertified(f"GATEWAY_REPLICA_CERTIFICATES names no certificate for chain {chain}")
-        receipts = [receipt_of(batch[place].terms, batch[place].record) for place in places]
-        tree = merkle.tree(
-            [merkle.leaf(eip712.receipt_digest(signer.domain, receipt)) for receipt in receipts]
-        )
-        digest = eip712.segment_digest(signer.domain, eip712.Segment(tree.root, len(receipts)))
+        return merkle.leaf(eip712.receipt_digest(signer.domain, receipt_of(finished.terms, finished.record)))
+
+    def _segment(self, chain: str, leaves: Mapping[int, bytes]) -> _Sealed:
+        signer = self._signers[chain]
+        tree = merkle.tree(list(leaves.values()))
+        digest = eip712.segment_digest(signer.domain, eip712.Segment(tree.root, len(leaves)))
         segment = Segment(
             root=tree.root,
             signature=eip712.sign(digest, self._key),
             certificate=signer.certificate,
-            receipts=len(receipts),
+            receipts=len(leaves),
         )
         fields = UsageRecorded(segment=segment).SerializeToString()
-        return _Sealed(fields, {place: tree.proof(leaf) for leaf, place in enumerate(places)})
+        return _Sealed(fields, {place: tree.proof(leaf) for leaf, place in enumerate(leaves)})
 
 
 def receipt_of(terms: LeaseTerms, record: CallRecord) -> eip712.Receipt:
@@ -186,12 +209,6 @@ def _signer(certificate: Certificate, replica_key: bytes) -> _Signer:
             signature=certificate.signature,
         ),
     )
-
-
-@lru_cache(maxsize=1024)
-def _chain_of(grant_id: str) -> int:
-    """A grant's name begins with its chain."""
-    return int(grant_id.partition(":")[0])
 
 
 @lru_cache(maxsize=4096)

@@ -48,6 +48,11 @@ class GatewayCollector(Collector):
             "Usage log that is not in Kafka",
             value=self._shipper.unshipped_bytes,
         )
+        yield GaugeMetricFamily(
+            "licet_gateway_log_aside_bytes",
+            "Usage that cannot be shipped and waits for the operator",
+            value=self._shipper.aside_bytes,
+        )
 
 
 def _totals(living: Sequence[tuple[str, CounterReader]]) -> Iterable[Metric]:

@@ -90,7 +90,12 @@ async def _serve(settings: GatewaySettings, worker_id: str, folder: Path, stop: 
     token = settings.licensing_worker_token.get_secret_value()
     session = LicensingSession(settings.licensing_grpc, token, worker_id)
     plane = DataPlane(
-        folder, session, settings.tritons(), settings.limits, tracer=CallTracer(settings.trace_ratio)
+        folder,
+        session,
+        settings.tritons(),
+        settings.limits,
+        chains=[certificate.chain_id for certificate in settings.certificates()],
+        tracer=CallTracer(settings.trace_ratio),
     )
     session.deliver_to(plane.book)
     followers = Followers(settings, plane)

@@ -315,3 +315,15 @@ def test_a_grant_near_its_end_is_not_asked_for_more_by_every_call(desk: Desk, bo
     desk.now += SECOND
     finish(book, wait(book))
     assert len(desk.asks) == 3
+
+
+def test_a_lease_of_a_chain_without_a_certificate_serves_no_call(desk: Desk, book: LeaseBook) -> None:
+    callers = [wait(book) for _ in range(2)]
+    book.granted(desk.asks[0], replace(TERMS, grant_id="8453:0xlicense:1:0"))
+    callers.append(wait(book))
+    assert [(c.lease, c.refusal and c.refusal.code) for c in callers] == [(None, "model_not_ready")] * 3
+    assert (desk.opened, desk.closed, desk.returned) == ([], [], [(TERMS.lease_id, 0, 0)])
+    desk.now += SECOND
+    again = wait(book)
+    book.granted(desk.asks[1], replace(TERMS, lease_id="b" * 32))
+    assert again.lease is not None

@@ -6,16 +6,16 @@ from __future__ import annotations
 import dataclasses
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, Protocol
 
 from licet_gateway.dataplane.clock import SECOND, now_ns
 from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.pool import QUIET_NS, Ask, Pool, Waiter, Waiting
-from licet_gateway.dataplane.refusals import LICENSING_SILENT, TOO_MANY_WAITING, revoked
+from licet_gateway.dataplane.refusals import LICENSING_SILENT, NOT_CERTIFIED, TOO_MANY_WAITING, revoked
 from licet_gateway.dataplane.revocations import MinimumGenerations
 from licet_gateway.dataplane.share import Share
-from licet_gateway.domain import CallRecord, Credential, LeaseTerms, Outcome, Refusal
+from licet_gateway.domain import CallRecord, Credential, LeaseTerms, Outcome, Refusal, chain_of
 
 # A call waits this long for licensing's answer.
 ASK_WAIT_NS: Final = 2 * SECOND
@@ -43,18 +43,21 @@ class Journal(Protocol):
 
 
 class LeaseBook:
-    """All pools of the worker. Not thread-safe: it lives on the data plane's loop."""
+    """All pools of the worker. Not thread-safe: it lives on the data plane's loop. `chains` are those for which the
+    operator has certified this replica: what is used on another could never be billed."""
 
     def __init__(
         self,
         licensing: Licensing,
         journal: Journal,
         *,
+        chains: Collection[int],
         idle_ns: int,
         clock: Callable[[], int] = now_ns,
     ) -> None:
         self._licensing = licensing
         self._journal = journal
+        self._chains = frozenset(str(chain) for chain in chains)
         self._idle_ns = idle_ns
         self._clock = clock
         self._pools: dict[tuple[Credential, str], Pool] = {}
@@ -122,6 +125,10 @@ class LeaseBook:
 
     def granted(self, ask: Ask, terms: LeaseTerms) -> None:
         """Licensing's answer, however late. What a known revocation overtook is never used."""
+        if chain_of(terms.grant_id) not in self._chains:
+            self._licensing.give_back(terms.lease_id, 0, 0)
+            self.denied(ask, NOT_CERTIFIED)
+            return
         now = self._clock()
         pool = self._answered(ask, now)
         code = self._minimums.refusal_code(terms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,7 @@ class DataPlane:
         tritons: tuple[str, ...],
         limits: DataPlaneLimits,
         *,
+        chains: Collection[int],
         tracer: CallTracer,
     ) -> None:
         self._limits = limits
@@ -47,7 +48,7 @@ class DataPlane:
         self.client_connections = limits.client_connections
         self.counters = Counters(folder)
         self.log = Log(folder, max_bytes=limits.log_max_bytes, live=self._live_leases)
-        self.book = LeaseBook(licensing, self, idle_ns=int(limits.lease_idle_s * SECOND))
+        self.book = LeaseBook(licensing, self, chains=chains, idle_ns=int(limits.lease_idle_s * SECOND))
         self.versions = VersionRegistry(tritons)
         self.connections: set[ClientConnection] = set()
         self.draining = False

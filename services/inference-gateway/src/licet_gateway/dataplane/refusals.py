@@ -45,6 +45,12 @@ LOG_FULL: Final = Refusal(
 NOT_READY: Final = Refusal(
     "model_not_ready", "the model is not loaded on any inference server", "try again shortly", _SOON_MS
 )
+NOT_CERTIFIED: Final = Refusal(
+    "model_not_ready",
+    "this gateway is not certified to sign receipts for the chain of the right",
+    "tell the operator of this gateway",
+    _SOON_MS,
+)
 UNREACHABLE: Final = Refusal(
     "model_not_ready", "the inference server does not answer", "try again shortly", _SOON_MS
 )

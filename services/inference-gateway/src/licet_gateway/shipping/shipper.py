@@ -13,7 +13,8 @@ from licet_kit.lifecycle import wait_or_stop
 from licet_kit.logs import get_logger
 from licet_kit.producer import Encoded
 
-from licet_gateway.events import TOPIC, Sealer
+from licet_gateway.events import TOPIC, Sealer, Unsealed
+from licet_gateway.shipping import aside
 from licet_gateway.shipping.folders import is_abandoned, worker_folders
 from licet_gateway.shipping.reader import READ_MAX, Finished, LogReader
 
@@ -44,6 +45,11 @@ class Shipper:
     def unshipped_bytes(self) -> int:
         """Log that Kafka has not acknowledged, over all workers."""
         return sum(reader.unshipped_bytes for reader in self._readers.values())
+
+    @property
+    def aside_bytes(self) -> int:
+        """What cannot be shipped, and lies aside for the operator."""
+        return aside.kept_bytes(self._log_dir)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ships until `stop` is set, and then until there is nothing left of dead workers."""
@@ -81,9 +87,22 @@ class Shipper:
 
     async def _send(self, reader: LogReader, finished: list[Finished]) -> None:
         if finished:
-            await self._sender.send_encoded(TOPIC, self._sealer.seal(reader.folder.name, finished))
-            self.shipped += len(finished)
+            sealed, unsealed = self._sealer.seal(reader.folder.name, finished)
+            await self._sender.send_encoded(TOPIC, sealed)
+            self.shipped += len(sealed)
+            # Last, so that what is sent again after a failure is not kept twice.
+            if unsealed:
+                self._keep_aside(reader.folder, unsealed)
         reader.confirm()
+
+    def _keep_aside(self, folder: Path, unsealed: Sequence[Unsealed]) -> None:
+        aside.keep_unsealed(folder, unsealed)
+        log.error(
+            "usage.not_sealed",
+            worker_id=folder.name,
+            records=len(unsealed),
+            reasons=sorted({one.reason for one in unsealed}),
+        )
 
     async def _finish(self, reader: LogReader) -> None:
         """Ships the rest of a dead worker's log and what it owed; then the log is of no more use."""

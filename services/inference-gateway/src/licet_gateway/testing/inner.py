@@ -20,7 +20,7 @@ from licet_gateway.domain import LeaseTerms
 from licet_gateway.settings import DataPlaneLimits
 from licet_gateway.shipping.reader import Finished, LogReader
 from licet_gateway.telemetry import CallTracer
-from licet_gateway.testing.keys import ApiKey, api_key
+from licet_gateway.testing.keys import CHAIN_ID, ApiKey, api_key
 
 SLUG = "acme/risk"
 DIGEST = "0x" + "5a" * 32
@@ -122,7 +122,9 @@ async def inner(
     up_server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{up_server.sockets[0].getsockname()[1]}"
     lender = Lender(rule)
-    plane = DataPlane(folder, lender, (url,), limits or DataPlaneLimits(), tracer=CallTracer(0.0))
+    plane = DataPlane(
+        folder, lender, (url,), limits or DataPlaneLimits(), chains=[CHAIN_ID], tracer=CallTracer(0.0)
+    )
     lender.plane = plane
     plane.caught_up = True
     plane.versions.apply(VersionState(SLUG, DIGEST, url, True, rule, 1))

@@ -9,6 +9,7 @@ from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.leases import LeaseBook
 from licet_gateway.dataplane.pool import Ask
 from licet_gateway.domain import CallRecord, Credential, LeaseTerms, Outcome, Refusal
+from licet_gateway.testing.keys import CHAIN_ID
 
 CALLER = Credential(api_key_hash=bytes(32))
 SLUG = "acme/risk"
@@ -61,7 +62,7 @@ class Desk:
         self.closed.append((lease.terms.lease_id, record))
 
     def book(self) -> LeaseBook:
-        return LeaseBook(self, self, idle_ns=3 * SECOND, clock=self.clock)
+        return LeaseBook(self, self, chains=[CHAIN_ID], idle_ns=3 * SECOND, clock=self.clock)
 
 
 @dataclass
