@@ -26,6 +26,7 @@ _CLOSE: Final = struct.Struct("<BIQBBQQQQQ32s32s")
 _KIND_LEASE: Final = 1
 _KIND_OPEN: Final = 2
 _KIND_CLOSE: Final = 3
+_KINDS: Final = frozenset({_KIND_LEASE, _KIND_OPEN, _KIND_CLOSE})
 
 # A longer batch is not ours: what is read is not the log.
 BATCH_MAX: Final = 64 * 1024 * 1024
@@ -97,10 +98,20 @@ def next_batch(data: bytes, at: int) -> tuple[bytes, int] | None:
         return None
     size, checksum = _BATCH.unpack_from(data, at)
     start = at + _BATCH.size
-    if size > BATCH_MAX or start + size > len(data):
+    # None is written empty: zeros, which a power cut leaves behind, would be read as such.
+    if not 0 < size <= BATCH_MAX or start + size > len(data):
         return None
     body = data[start : start + size]
     return None if zlib.crc32(body) != checksum else (body, start + size)
+
+
+def find_batch(data: bytes, at: int) -> int | None:
+    """Where the first whole batch begins, from `at` on: behind damage the log goes on there."""
+    for start in range(at, len(data) - _BATCH.size):
+        # The kind is looked at first, because a checksum over whatever a length happens to say is dear.
+        if data[start + _BATCH.size] in _KINDS and next_batch(data, start) is not None:
+            return start
+    return None
 
 
 def read_entries(body: bytes) -> Iterator[Entry]:

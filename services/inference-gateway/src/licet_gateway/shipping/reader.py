@@ -2,6 +2,10 @@
 
 The reader's place is kept in a small file beside the log, moved only after Kafka has acknowledged everything before it.
 What is sent twice after a crash is harmless: the request id is the event id.
+
+Bytes that do not read and have log behind them are damage: they are kept aside, and reading goes on behind them. What
+they said is not guessed: a call that may have ended there gets no record, and a lease that may have gone on there gets
+no end, so that the gap shows. At the end of the last segment such bytes are a write that was cut off, or is under way.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from licet_gateway.dataplane import entries
 from licet_gateway.dataplane.entries import CloseEntry, Entry, LeaseEntry, OpenEntry
 from licet_gateway.dataplane.log import segment_numbers, segment_path
 from licet_gateway.domain import CallRecord, LeaseTerms, Outcome
+from licet_gateway.shipping import aside
 from licet_gateway.shipping.folders import UNFINISHED
 
 log = get_logger(__name__)
@@ -46,6 +51,8 @@ class _Track:
     # The latest time that an entry of the lease names; what is recovered is dated by it.
     latest_ns: int
     running: dict[int, int] = field(default_factory=dict)
+    # Whether damage may hide a higher sequence than the last known one.
+    unsure: bool = False
 
 
 class LogReader:
@@ -75,8 +82,10 @@ class LogReader:
                 found = self._follow(data)
                 continue
             later = [number for number in numbers if number > self._segment]
+            if self._pass_damage(complete=bool(later)):
+                continue
             # The next one repeats the leases that live; until it does, this one holds the only copy.
-            if not later or not _begun(segment_path(self.folder, later[0])):
+            if not later or (len(later) == 1 and not _begun(segment_path(self.folder, later[0]))):
                 break
             self._segment, self._offset, self._skip = later[0], 0, 0
         return found
@@ -89,6 +98,9 @@ class LogReader:
                 record = CallRecord(sequence, 0, Outcome.ABORTED, False, started, track.latest_ns)
                 found.append(Finished(track.terms, record))
             track.running.clear()
+            if track.unsure:
+                log.error("usage_log.lease_left_open", lease_id=track.terms.lease_id)
+                continue
             at = track.latest_ns
             marker = CallRecord(track.last_sequence + 1, 0, Outcome.ABORTED, True, at, at)
             found.append(Finished(track.terms, marker))
@@ -123,60 +135,106 @@ class LogReader:
 
     def _read_on(self) -> bytes:
         """Whole batches from the current place, at least one if there is one; moves the place behind them."""
+        data = self._bytes(READ_MAX)
+        end = _whole_batches(data)
+        if not end and len(data) == READ_MAX:
+            data = self._bytes(entries.BATCH_MAX)
+            end = _whole_batches(data)
+        self._offset += end
+        return data[:end]
+
+    def _bytes(self, size: int) -> bytes:
         try:
             fd = os.open(segment_path(self.folder, self._segment), os.O_RDONLY)
         except FileNotFoundError:
             return b""
         try:
-            data = os.pread(fd, READ_MAX, self._offset)
-            end = _whole_batches(data)
-            if not end and len(data) == READ_MAX:
-                data = os.pread(fd, entries.BATCH_MAX, self._offset)
-                end = _whole_batches(data)
+            return os.pread(fd, size, self._offset)
         finally:
             os.close(fd)
+
+    def _pass_damage(self, *, complete: bool) -> bool:
+        """Moves the place behind bytes that do not read, if there is log behind them or the segment is `complete`."""
+        data = self._bytes(entries.BATCH_MAX)
+        end = entries.find_batch(data, 0)
+        if end is None:
+            end = len(data) if complete else 0
+            if not end:
+                return False
+        # Nothing lies between where a batch was written a moment ago.
+        if end:
+            self._set_aside(self._offset, data[:end])
         self._offset += end
-        return data[:end]
+        return True
+
+    def _set_aside(self, offset: int, data: bytes) -> None:
+        if aside.keep_damaged(self.folder, self._segment, offset, data):
+            log.error(
+                "usage_log.damaged",
+                worker_id=self.folder.name,
+                segment=self._segment,
+                offset=offset,
+                bytes=len(data),
+            )
+        for track in self._tracks.values():
+            # Each of them may have ended in what is lost; the next segment repeats those that did not.
+            track.running.clear()
+            track.unsure = True
 
     def _follow(self, data: bytes) -> list[Finished]:
         found: list[Finished] = []
         at = 0
         start = self._offset - len(data)
+        unnamed: list[CloseEntry] = []
         while (batch := entries.next_batch(data, at)) is not None:
             body, behind = batch
             # What was shipped before a restart is read once more for the leases that it names.
             shipped = start + behind <= self._skip
-            finished = self._apply(entries.read_entries(body))
+            finished, of_nobody = self._apply(self._entries(start + at, body))
             if not shipped:
                 found += finished
+                unnamed += of_nobody
             at = behind
+        if unnamed:
+            log.error("usage_log.leases_unnamed", worker_id=self.folder.name, records=len(unnamed))
+            aside.keep_unnamed(self.folder, unnamed)
         return found
 
-    def _apply(self, batch: Iterable[Entry]) -> list[Finished]:
-        found = []
+    def _entries(self, offset: int, body: bytes) -> list[Entry]:
+        try:
+            return list(entries.read_entries(body))
+        except entries.LogCorrupt:
+            self._set_aside(offset, body)
+            return []
+
+    def _apply(self, batch: Iterable[Entry]) -> tuple[list[Finished], list[CloseEntry]]:
+        """The records of a batch, and the ends of calls whose lease was named in what is lost."""
+        found, unnamed = [], []
         for entry in batch:
             match entry:
                 case LeaseEntry(ref, last_sequence, terms, logged_ns):
                     # A new segment repeats the leases that live on.
-                    if ref not in self._tracks:
-                        self._tracks[ref] = _Track(terms, last_sequence, logged_ns)
+                    track = self._tracks.setdefault(ref, _Track(terms, last_sequence, logged_ns))
+                    track.last_sequence = max(track.last_sequence, last_sequence)
+                    track.unsure = False
                 case OpenEntry(ref, sequence, started_ns):
-                    track = self._track(ref)
-                    track.running[sequence] = started_ns
-                    track.last_sequence = max(track.last_sequence, sequence)
-                    track.latest_ns = max(track.latest_ns, started_ns)
-                case CloseEntry(ref, record):
-                    found.append(Finished(self._track(ref).terms, record))
+                    self._open(ref, sequence, started_ns)
+                case CloseEntry(ref, record) if ref in self._tracks:
+                    found.append(Finished(self._tracks[ref].terms, record))
                     self._close(ref, record)
-        return found
+                case CloseEntry():
+                    unnamed.append(entry)
+        return found, unnamed
 
-    def _track(self, ref: int) -> _Track:
-        try:
-            return self._tracks[ref]
-        except KeyError:
-            raise entries.LogCorrupt(
-                f"{self.folder}: lease {ref} is used before it is named, or after its end"
-            ) from None
+    def _open(self, ref: int, sequence: int, started_ns: int) -> None:
+        track = self._tracks.get(ref)
+        if track is None:
+            return
+        track.running[sequence] = started_ns
+        track.last_sequence = max(track.last_sequence, sequence)
+        track.latest_ns = max(track.latest_ns, started_ns)
+        # Calls are opened in the order of their sequences: none that is hidden has a higher one.
+        track.unsure = False
 
     def _close(self, ref: int, record: CallRecord) -> None:
         track = self._tracks[ref]
@@ -196,9 +254,9 @@ def _whole_batches(data: bytes) -> int:
 
 
 def _begun(segment: Path) -> bool:
-    """Whether the first batch of a segment is whole."""
+    """Whether a batch of a segment is whole."""
     with segment.open("rb") as file:
-        return entries.next_batch(file.read(entries.BATCH_MAX), 0) is not None
+        return entries.find_batch(file.read(entries.BATCH_MAX), 0) is not None
 
 
 def _saved_place(folder: Path) -> tuple[int, int]:
