@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from licet_gateway.dataplane.refusals import UNLOADED
 from licet_gateway.dataplane.replies import CLOSE
-from licet_gateway.domain import request_id
+from licet_gateway.domain import Outcome, request_id
 
 if TYPE_CHECKING:
     from licet_gateway.dataplane.client import ClientConnection
@@ -24,12 +24,16 @@ class Answer:
 
     __slots__ = (
         "_client",
+        "_ended",
+        "_ends_at",
         "_error",
         "_hash",
         "_head",
         "_lease",
         "_name",
         "_pending",
+        "_received",
+        "_starts_at",
         "_units",
         "bytes_out",
         "started",
@@ -46,6 +50,11 @@ class Answer:
         self._error = b""
         # The rendered head, until there is a body to send it with.
         self._pending = b""
+        # Where its body starts, and what was sent of it ends, in all that the client was ever sent.
+        self._starts_at = self._ends_at = 0
+        self._ended = False
+        # Bytes of the body that Triton sent, and those that were handed on.
+        self._received = 0
         self.bytes_out = 0
         # Whether the client was sent anything of it.
         self.started = False
@@ -59,7 +68,26 @@ class Answer:
         if self.ok:
             self._pending = self._render_head(head)
 
-    def add(self, data: bytes) -> None:
+    @property
+    def whole(self) -> bool:
+        """Whether all of it has left for the client's socket."""
+        return self._ended and self._ends_at <= self._client.handed()
+
+    def charge(self) -> tuple[Outcome, int]:
+        """What the call costs by now: the share of its units that has left for the client's socket, rounded up."""
+        if self.whole:
+            return Outcome.OK, self._units
+        handed = min(self._client.handed() - self._starts_at, self.bytes_out)
+        if not self.started or handed <= 0:
+            return Outcome.CLIENT_GONE, 0
+        size = self._head.content_length or self._received
+        return Outcome.CLIENT_GONE, -(-self._units * handed // size)
+
+    def add(self, data: bytes, *, wanted: bool) -> None:
+        """More of the body; not `wanted` where nobody is left to take it."""
+        self._received += len(data)
+        if not wanted:
+            return
         self._hash.update(data)
         self.bytes_out += len(data)
         if not self.ok:
@@ -68,17 +96,22 @@ class Answer:
         if self._head.content_length is None:
             data = b"%x\r\n%s\r\n" % (len(data), data)
         if self._pending:
+            self._ends_at = self._client.written
+            self._starts_at = self._ends_at + len(self._pending)
             data, self._pending = self._pending + data, b""
             self.started = True
-        self._client.write(data)
+        self._write(data)
 
     def end(self) -> None:
         """The answer is whole."""
         rest = b"0\r\n\r\n" if self._head.content_length is None else b""
-        if self._pending or rest:
-            self._client.write(self._pending + rest)
-            self._pending = b""
+        if self._pending:
+            self._ends_at = self._client.written
             self.started = True
+        if self._pending or rest:
+            self._write(self._pending + rest)
+            self._pending = b""
+        self._ended = True
         self._client.answered()
 
     def send_error(self) -> None:
@@ -103,6 +136,10 @@ class Answer:
     def commitment(self) -> bytes:
         """sha256(request id ‖ response body) of what was handed on."""
         return self._hash.digest()
+
+    def _write(self, data: bytes) -> None:
+        self._ends_at += len(data)
+        self._client.write(data)
 
     def _render_head(self, head: ResponseHead) -> bytes:
         framing = (

@@ -133,21 +133,13 @@ class Call:
     def on_client_gone(self) -> None:
         """Nobody is left to answer. A request that Triton has whole is let finish; one that it has in part is cut."""
         self._client_gone = True
-        match self.stage:
-            case Stage.LEASING:
-                self._plane.book.stop_waiting(self._credential, self._slug, self)
-                self.stage = Stage.DONE
-            case Stage.CONNECTING:
-                self._pool.stop_waiting(self)
-                self._plane.book.release(self._lease, self._held_units)
-                self.stage = Stage.DONE
-            case Stage.RUNNING if not self._request_whole:
-                self._connection.abort()
-                self._finish(Outcome.CLIENT_GONE, 0)
-            case Stage.RUNNING:
-                self._connection.resume_reading()
-            case Stage.GATHERING:
-                self.stage = Stage.DONE
+        if self.stage is not Stage.RUNNING:
+            self._withdraw()
+        elif self._request_whole:
+            self._connection.resume_reading()
+        else:
+            self._connection.abort()
+            self._finish_handed()
 
     def on_client_full(self) -> None:
         if self.stage is Stage.RUNNING:
@@ -312,8 +304,8 @@ class Call:
             self._answer.start(head)
 
     def on_response_body(self, data: bytes) -> None:
-        if self._answer is not None and not self._client_gone:
-            self._answer.add(data)
+        if self._answer is not None:
+            self._answer.add(data, wanted=not self._client_gone)
 
     def on_response_end(self) -> None:
         answer = self._answer
@@ -326,7 +318,7 @@ class Call:
             self._connection.abort()
             self.client.close_after_answer()
         if self._client_gone:
-            self._finish(Outcome.CLIENT_GONE, 0)
+            self._finish_handed()
         elif not answer.ok:
             self._finish(Outcome.UPSTREAM_ERROR, 0)
             answer.send_error()
@@ -335,12 +327,11 @@ class Call:
             self._plane.settle_when_handed_over(self)
             answer.end()
 
-    def settle(self, *, handed_over: bool) -> None:
-        """The whole answer reached the client's socket, or it never will."""
-        if handed_over:
-            self._finish(Outcome.OK, self._held_units)
-        else:
-            self._finish(Outcome.CLIENT_GONE, 0)
+    def settle(self) -> bool:
+        """Records the call if its whole answer is with the client's socket, or never will be."""
+        if settled := self.client.gone or (self._answer is not None and self._answer.whole):
+            self._finish_handed()
+        return settled
 
     def on_lost(self, reason: str) -> None:
         """The connection to Triton failed, or could not be made."""
@@ -351,15 +342,16 @@ class Call:
             self._finish(Outcome.ABORTED, 0)
             self._refuse_begun(NOT_READY)
         elif self.stage is Stage.RUNNING:
-            self._finish(Outcome.CLIENT_GONE if self._client_gone else Outcome.UPSTREAM_ERROR, 0)
-            self._fail_client(502, reason)
+            self._fail(502, reason)
 
     def on_deadline(self) -> None:
         """The call took longer than the gateway allows."""
         if self.stage is Stage.RUNNING:
             self._connection.abort()
-            self._finish(Outcome.UPSTREAM_ERROR, 0)
-            self._fail_client(504, "the inference server did not answer in time")
+            slow_client = self.answer_started and self.client.handed() < self.client.written
+            self._fail(504, "the inference server did not answer in time", slow_client=slow_client)
+        elif self.stage is Stage.DONE:
+            self.client.abort()
         elif self.stage is Stage.CONNECTING:
             self._withdraw()
             self.client.refuse(NOT_READY)
@@ -371,17 +363,24 @@ class Call:
         else:
             self.client.refuse(refusal, request_id=self._name)
 
-    def _fail_client(self, status: int, reason: str) -> None:
-        if self._client_gone:
-            return
+    def _fail(self, status: int, reason: str, *, slow_client: bool = False) -> None:
+        """Free, unless it is the client that left or kept the call waiting."""
+        if self._client_gone or slow_client:
+            self._finish_handed()
+        else:
+            self._finish(Outcome.UPSTREAM_ERROR, 0)
         if self.answer_started:
             self.client.abort()
-        else:
+        elif not self._client_gone:
             self.client.fail(status, reason)
 
     @property
     def _name(self) -> str:
         return request_id(self._lease.terms.lease_id, self._sequence)
+
+    def _finish_handed(self) -> None:
+        if self._answer is not None:
+            self._finish(*self._answer.charge())
 
     def _finish(self, outcome: Outcome, units: int) -> None:
         self.stage = Stage.DONE

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from licet_gateway.dataplane import replies
+from licet_gateway.dataplane.acknowledged import acknowledged_bytes
 from licet_gateway.dataplane.call import Call
 from licet_gateway.dataplane.clock import SECOND, now_ns
 from licet_gateway.dataplane.http import HttpError, RequestHead
@@ -41,6 +42,7 @@ class ClientConnection(asyncio.Protocol):
         "_call",
         "_closing",
         "_discarded",
+        "_handed",
         "_head",
         "_head_ns",
         "_held_back",
@@ -54,9 +56,9 @@ class ClientConnection(asyncio.Protocol):
         "_request_whole",
         "_transport",
         "_write_full_ns",
-        "broken",
-        "closed",
+        "gone",
         "unsettled",
+        "written",
     )
 
     _transport: asyncio.Transport
@@ -80,9 +82,9 @@ class ClientConnection(asyncio.Protocol):
         # The next request waits until the socket has taken the last answer, and whether that is looked at soon.
         self._held_back = False
         self._looks = False
-        # Closed after everything was handed to the socket; broken: before.
-        self.closed = False
-        self.broken = False
+        # Bytes written, those that are known to have left for the socket, and whether no more will leave.
+        self.written = self._handed = 0
+        self.gone = False
         # Metered answers that are written and not yet charged: at most one.
         self.unsettled = 0
 
@@ -103,17 +105,17 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._plane.connections.discard(self)
-        if self._closing and exc is None and not self.broken:
-            self.closed = True
-        elif not self.closed:
-            self.broken = True
+        if not self.gone:
+            # After a failure the loop has dropped what it held, and forgotten how much that was.
+            took = self.written if exc is None else min(acknowledged_bytes(self._transport), self.written)
+            self._handed, self.gone = max(self._handed, took), True
         self._leave_call()
 
     def eof_received(self) -> bool:
         # A client that stops sending while it waits is taken to be gone, as nginx does: a close looks like this.
         if not self._transport.get_write_buffer_size():
-            self.closed = True
-        elif self.unsettled:
+            self._handed, self.gone = self.written, True
+        elif self.unsettled or (self._call is not None and self._call.answer_started):
             # What nobody is charged for must not arrive either; a plain close would still send it.
             self._cut()
         self._leave_call()
@@ -142,6 +144,7 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_full_ns = 0
+        self.handed()
         if self._call is not None:
             self._call.on_client_drained()
             return
@@ -190,13 +193,15 @@ class ClientConnection(asyncio.Protocol):
         """The only client headers that Triton sees, rendered anew."""
         return self._known.forwarded_fields(self._head)
 
-    @property
-    def handed_over(self) -> bool:
-        """Whether everything written has left for the socket."""
-        return self.closed or not self._transport.get_write_buffer_size()
+    def handed(self) -> int:
+        """Bytes of those written that have left for the socket."""
+        if not self.gone:
+            self._handed = self.written - self._transport.get_write_buffer_size()
+        return self._handed
 
     def write(self, data: bytes) -> None:
         if not self._transport.is_closing():
+            self.written += len(data)
             self._transport.write(data)
 
     def answered(self) -> None:
@@ -348,8 +353,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _cut(self) -> None:
         """Ends the connection at once; what the socket has not taken never arrives."""
-        if self._transport.get_write_buffer_size():
-            self.broken = True
+        self.handed()
+        self.gone = True
         self._transport.abort()
 
     def _end(self) -> None:

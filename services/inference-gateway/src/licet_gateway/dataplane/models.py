@@ -73,7 +73,7 @@ class ModelRoutes:
             if len(self._known) > CACHED_MAX:
                 self._known.popitem(last=False)
         for client in question.clients:
-            if client.closed or client.broken:
+            if client.gone:
                 continue
             if renamed is None:
                 client.refuse(UNREACHABLE)

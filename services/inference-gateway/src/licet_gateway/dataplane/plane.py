@@ -132,7 +132,7 @@ class DataPlane:
         self._running.add(call)
 
     def settle_when_handed_over(self, call: Call) -> None:
-        """The call goes on by `settle` once its answer is with the socket, or can never be."""
+        """`settle` is asked until the answer is with the socket, or can never be."""
         call.client.unsettled += 1
         self._written.append(call)
         self._tick_soon()
@@ -177,12 +177,10 @@ class DataPlane:
     def _settle(self) -> None:
         waiting = []
         for call in self._unsettled:
-            client = call.client
-            if not (client.broken or client.handed_over):
+            if call.settle():
+                call.client.unsettled -= 1
+            else:
                 waiting.append(call)
-                continue
-            client.unsettled -= 1
-            call.settle(handed_over=not client.broken)
         self._unsettled = waiting
 
     def sweep(self) -> None:

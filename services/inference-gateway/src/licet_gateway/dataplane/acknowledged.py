@@ -1,0 +1,22 @@
+"""What the kernel knows of a connection that is lost: the loop forgets what it had not handed over."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Final
+
+# linux/tcp.h: tcp_info.tcpi_bytes_acked (RFC 4898, tcpEStatsAppHCThruOctetsAcked).
+_BYTES_ACKED: Final = 120
+_SIZE: Final = 128
+
+
+def acknowledged_bytes(transport: asyncio.Transport) -> int:
+    """Bytes that the other side's kernel has acknowledged; what its program has read is among them."""
+    try:
+        info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)
+    except OSError:
+        return 0
+    acknowledged: int = struct.unpack_from("Q", info, _BYTES_ACKED)[0] if len(info) == _SIZE else 0
+    return acknowledged
