@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from types import FrameType
+from typing import Any
 
+import pytest
 from licet_gateway.dataplane.versions import VersionRegistry, VersionState
 
 HERE, THERE = "http://triton-1:8000", "http://triton-2:8000"
@@ -66,3 +70,33 @@ def test_a_rule_that_is_not_known_is_not_served() -> None:
 
 def test_a_version_belongs_to_its_model_alone() -> None:
     assert registry(FIRST).find("other/risk", FIRST.version_digest) is None
+
+
+def steps(known: VersionRegistry, state: VersionState) -> int:
+    """Instructions of Python that one announcement takes."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes = True
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        known.apply(state)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("ready", [True, False])
+@pytest.mark.parametrize("slug", ["acme/risk", "other/model"])
+def test_the_work_of_an_announcement_does_not_grow_with_the_versions(slug: str, ready: bool) -> None:
+    def of(count: int) -> VersionRegistry:
+        others = (replace(FIRST, slug=slug, version_digest=f"0x{n:064x}", ready=ready) for n in range(count))
+        return registry(*others, FIRST)
+
+    again = replace(FIRST, ordinal=2)
+    assert steps(of(1000), again) == steps(of(10), again)

@@ -33,23 +33,30 @@ class PinnedVersion:
 
 
 class VersionRegistry:
-    """The latest state of every version on the Tritons that this gateway may call; others are ignored."""
+    """The latest state of every version on the Tritons that this gateway may call; others are ignored.
+
+    Anybody can make versions that are announced, and all are announced again each hour: the work of one announcement
+    does not grow with how many there are.
+    """
 
     def __init__(self, tritons: Iterable[str]) -> None:
         self._tritons = frozenset(tritons)
-        self._states: dict[tuple[str, str, str], VersionState] = {}
+        # By version, then by Triton.
+        self._states: dict[tuple[str, str], dict[str, VersionState]] = {}
         self._pinned: dict[tuple[str, str], PinnedVersion] = {}
+        # By model, then by digest, in the order in which they became ready.
+        self._ready: dict[str, dict[str, PinnedVersion]] = {}
         self._newest: dict[str, PinnedVersion] = {}
 
     def apply(self, state: VersionState) -> None:
         """Takes one announcement; an older one than what is known changes nothing."""
         if state.triton not in self._tritons:
             return
-        key = (state.slug, state.version_digest, state.triton)
-        known = self._states.get(key)
+        states = self._states.setdefault((state.slug, state.version_digest), {})
+        known = states.get(state.triton)
         if known is not None and known.ordinal > state.ordinal:
             return
-        self._states[key] = state
+        states[state.triton] = state
         self._pin(state.slug, state.version_digest)
 
     def find(self, slug: str, version_digest: str) -> PinnedVersion | None:
@@ -61,16 +68,20 @@ class VersionRegistry:
         return self._newest.get(slug)
 
     def _pin(self, slug: str, digest: str) -> None:
-        states = [s for (of, d, _), s in self._states.items() if (of, d) == (slug, digest) and s.ready]
+        states = [state for state in self._states[slug, digest].values() if state.ready]
         rule = MeteringRule.parse(max(states, key=lambda s: s.ordinal).metering_rule) if states else None
-        self._pinned.pop((slug, digest), None)
-        if rule is not None:
+        ready = self._ready.setdefault(slug, {})
+        # Popped and set again, so that the last one to become ready is the last in order.
+        ready.pop(digest, None)
+        if rule is None:
+            self._pinned.pop((slug, digest), None)
+        else:
             path = f"/v2/models/{pinned_name(slug, digest)}".encode()
             tritons = tuple(sorted(s.triton for s in states))
-            # Popped and set again, so that the last one to become ready is the last in order.
-            self._pinned[slug, digest] = PinnedVersion(slug, digest, rule, tritons, path)
-        ready = [version for (of, _), version in self._pinned.items() if of == slug]
+            version = PinnedVersion(slug, digest, rule, tritons, path)
+            self._pinned[slug, digest] = ready[digest] = version
         if ready:
-            self._newest[slug] = ready[-1]
+            self._newest[slug] = next(reversed(ready.values()))
         else:
+            del self._ready[slug]
             self._newest.pop(slug, None)
