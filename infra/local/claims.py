@@ -26,7 +26,7 @@ from infra.local.state import State
 def choosing(home: Path) -> Iterator[set[int]]:
     """Let nobody else choose meanwhile; gives the ports that other stacks hold. Raises LocalError."""
     with _locked() as folder:
-        notes = [read_json(path) or {} for path in folder.glob("*.json") if path != _note(folder, home)]
+        notes = [read_json(path) or {} for path in folder.glob("*.json") if path != note_of(home)]
         yield {port for note in notes if _in_force(note) for port in note["ports"]}
 
 
@@ -38,13 +38,18 @@ def hold(home: Path, ports: Iterable[int]) -> None:
         "starter": [starter.pid, starter.started] if starter else [0, 0],
         "ports": sorted(ports),
     }
-    write_json(_note(_folder(), home), note)
+    write_json(note_of(home), note)
 
 
 def release(home: Path) -> None:
     """Give the ports of a stack back."""
-    with _locked() as folder:
-        _note(folder, home).unlink(missing_ok=True)
+    with _locked():
+        note_of(home).unlink(missing_ok=True)
+
+
+def note_of(home: Path) -> Path:
+    """Where a stack notes its ports."""
+    return _folder() / f"{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:32]}.json"
 
 
 @contextmanager
@@ -63,10 +68,6 @@ def _folder() -> Path:
             f"{folder} belongs to another user: remove it, or set TMPDIR to a folder of your own"
         )
     return folder
-
-
-def _note(folder: Path, home: Path) -> Path:
-    return folder / f"{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:32]}.json"
 
 
 def _in_force(note: dict[str, Any]) -> bool:
