@@ -45,12 +45,7 @@ class Deployment:
             )
         if self.stands():
             return
-        self._script(
-            "deploy.py",
-            *("--rpc-url", self.rpc_url, "--out", str(self.chains_file)),
-            *("--operator", self.keyring.address("operator.key")),
-            *("--private-key-file", str(self.keyring.path("deployer.key"))),
-        )
+        self._deploy()
         self._script(
             "register_operator.py",
             *("--chains-file", str(self.chains_file), "--cap", str(SETTLER_CAP)),
@@ -61,6 +56,22 @@ class Deployment:
             self.keyring.certify(gateway, self.chains_file)
         self.stamp.parent.mkdir(parents=True, exist_ok=True)
         self.stamp.write_text(self._key())
+
+    def _deploy(self) -> None:
+        try:
+            self._script(
+                "deploy.py",
+                *("--rpc-url", self.rpc_url, "--out", str(self.chains_file)),
+                *("--operator", self.keyring.address("operator.key")),
+                *("--private-key-file", str(self.keyring.path("deployer.key"))),
+            )
+        except DeploymentFailed as error:
+            if not self.stamp.exists():
+                raise
+            # Other code has other addresses, and the first contracts' roles are out of the deployer's hands by now.
+            raise DeploymentFailed(
+                f"{error}\nthis chain has contracts of an earlier checkout: begin it anew with make up ARGS=--fresh"
+            ) from error
 
     def stands(self) -> bool:
         """Whether this very code was deployed here, and the chain still has it."""
