@@ -31,7 +31,7 @@ def configure_logging(*, level: str = "info", style: str = "json", service: str 
     ]
     renderer: Processor = structlog.processors.JSONRenderer()
     if style == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = console_renderer(colors=sys.stderr.isatty())
     else:
         shared.append(structlog.processors.format_exc_info)
     structlog.configure(
@@ -59,6 +59,15 @@ def configure_logging(*, level: str = "info", style: str = "json", service: str 
     structlog.contextvars.clear_contextvars()
     if service:
         structlog.contextvars.bind_contextvars(service=service)
+
+
+def console_renderer(*, colors: bool) -> Processor:
+    """Return what renders events for people.
+
+    Tracebacks are plain: structlog's own would show every local variable, keys and passwords among them, and take
+    seconds for a deep one.
+    """
+    return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:

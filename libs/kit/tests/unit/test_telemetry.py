@@ -65,6 +65,19 @@ def test_secrets_do_not_reach_the_log(capsys: pytest.CaptureFixture[str]) -> Non
     assert line["token_id"] == "12"
 
 
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_traceback_shows_no_variable(style: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(style=style)
+    secret = "-".join(("k", "8"))
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        get_logger("test").exception("work.failed")
+    text = capsys.readouterr().err
+    assert "ValueError: broken" in text
+    assert secret not in text
+
+
 def test_less_than_the_level_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(level="warning")
     get_logger("test").info("quiet")

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+import structlog
 from sqlalchemy import MetaData
 
 from licet_kit.clock import ManualClock
 from licet_kit.ids import new_id
+from licet_kit.logs import console_renderer
 from licet_kit.testing.anvil import Anvil
 from licet_kit.testing.databases import Databases
 from licet_kit.testing.deployment import DeployedChain, deployed_chain
@@ -19,6 +21,12 @@ from licet_kit.testing.redis_space import borrowed_database
 from licet_kit.testing.servers import repository_root, running_servers
 from licet_kit.testing.topics import Topics
 from licet_kit.testing.waiting import eventually as _eventually
+
+
+def pytest_configure() -> None:
+    """Logs of what runs inside a test process, shown where a test fails."""
+    processors = [*structlog.get_config()["processors"][:-1], console_renderer(colors=False)]
+    structlog.configure(processors=processors)
 
 
 class CreateTopics(Protocol):
