@@ -68,11 +68,13 @@ async def stage(servers: dict[str, Any]) -> AsyncIterator[Scene]:
 async def prepare(made: Scene) -> int:
     """Tells the chain; returns how many events are in it."""
     story = Story(_random(1), strangers=False)
+    sales = story.sales()
+    await made.tell([sales])
     for _ in range(BLOCKS):
         # One transaction a contract, so that preparing costs seconds.
         said: list[Said] = sorted((story.next() for _ in range(EVENTS_A_BLOCK)), key=lambda one: one[0])
         await made.tell([said])
-    return BLOCKS * EVENTS_A_BLOCK
+    return len(sales) + BLOCKS * EVENTS_A_BLOCK
 
 
 async def backfill(servers: dict[str, Any], databases: Databases) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from licet_indexer.domain.catalogue import WATCHED
 from licet_indexer.testing.emitter import event_entry, raw_entry
 
 Said = tuple[str, bytes]
+LICENSES = 6
 
 
 def _address(group: int, index: int) -> str:
@@ -36,6 +37,16 @@ class Story:
             return self.random.choice(WATCHED), raw_entry(["0x" + "ab" * 32, "0x01"], b"what is this")
         contract, name, make = teller
         return contract, event_entry(contract, name, make(self.random))
+
+    def sales(self) -> list[Said]:
+        """A purchase of every license that events speak of: a transfer of one that was never sold is no event."""
+        return [
+            (
+                "LicenseSale",
+                event_entry("LicenseSale", "LicensePurchased", _license(self.random) | {"tokenId": n}),
+            )
+            for n in range(LICENSES)
+        ]
 
 
 def _amount(r: random.Random) -> int:
@@ -68,7 +79,7 @@ def _terms(r: random.Random) -> tuple[Any, ...]:
 
 def _license(r: random.Random) -> dict[str, Any]:
     return {
-        "tokenId": r.randrange(6),
+        "tokenId": r.randrange(LICENSES),
         "planId": r.randrange(4),
         "assetId": _hash(0xAA, r.randrange(4)),
         "payer": _address(0xA0, r.randrange(3)),
@@ -96,7 +107,7 @@ def _asset(r: random.Random) -> dict[str, Any]:
 
 def _transfer(r: random.Random) -> dict[str, Any]:
     giver = r.choice([_address(0xA0, 0), _address(0, 0)])
-    return {"from": giver, "to": _address(0xA0, r.randrange(3)), "tokenId": r.randrange(6)}
+    return {"from": giver, "to": _address(0xA0, r.randrange(3)), "tokenId": r.randrange(LICENSES)}
 
 
 def _settlement(r: random.Random) -> dict[str, Any]:
