@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
+from licet_kit.starting import collector_paused
 from licet_kit.testing.ports import free_port
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
@@ -36,6 +38,13 @@ def _is_scenario(path: str) -> bool:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Runs in several processes (`-n`) are always scheduled by file."""
     return ByFile(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Importing all tests is most of what a process does before its first one."""
+    with collector_paused():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

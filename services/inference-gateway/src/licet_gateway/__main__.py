@@ -2,6 +2,9 @@
 
 import sys
 
-from licet_gateway.main import main
+from licet_kit.starting import collector_paused
+
+with collector_paused():
+    from licet_gateway.main import main
 
 sys.exit(main())

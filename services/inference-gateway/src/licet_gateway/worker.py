@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -54,6 +55,8 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201 - before there are logs
         return EXIT_CONFIG
     configure_logging(level=settings.log_level, style=settings.log_format, service=settings.service_name)
+    # A full collection stops every call; it need not walk through the modules each time.
+    gc.freeze()
     settings = settings.model_copy(update={"client_connections": _make_room(settings)})
     uvloop.run(_run(settings, worker_id))
     return 0
