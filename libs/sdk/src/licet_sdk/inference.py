@@ -15,7 +15,7 @@ from tritonclient.utils import np_to_triton_dtype
 
 from licet_sdk.config import Config
 from licet_sdk.errors import ConfigError, Unreachable
-from licet_sdk.http import refusal
+from licet_sdk.http import refusal, tls_context
 
 TIMEOUT_S = 60.0
 _HEADER_LENGTH = "inference-header-content-length"
@@ -45,7 +45,9 @@ class Inference:
         self.url = config.gateway[replica]
         key = config.api_key or config.session
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S)
+        self._http = httpx2.Client(
+            base_url=self.url, headers=headers, timeout=TIMEOUT_S, verify=tls_context()
+        )
 
     def close(self) -> None:
         """Closes pooled connections."""
