@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 from infra.local.errors import LocalError
-from infra.local.process import listener_inodes
+from infra.local.process import listeners
 
 Ports = dict[str, int]
 
@@ -24,13 +24,21 @@ class NoFreePort(LocalError):
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now.
+    """Whether a server could listen on this loopback port now."""
+    return free_now()(port)
+
+
+def free_now() -> Callable[[int], bool]:
+    """A function that tells whether a server could listen on a loopback port, by what listens at this moment.
 
     Looked up before it is tried: a trial with SO_REUSEPORT succeeds beside a listener that has it too, and
     one without it fails beside the closing connections of a server that had it.
     """
-    if listener_inodes(port):
-        return False
+    taken = listeners().keys()
+    return lambda port: port not in taken and _can_bind(port)
+
+
+def _can_bind(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -81,13 +81,18 @@ def wait_gone(processes: Iterable[ProcessId], timeout_s: float) -> bool:
 
 def listener_inodes(port: int) -> set[str]:
     """Socket inodes of whatever listens on this TCP port of this machine, whoever it belongs to."""
-    inodes = set()
+    return listeners().get(port, set())
+
+
+def listeners() -> dict[int, set[str]]:
+    """Socket inodes of all that listens on this machine, by TCP port."""
+    found: dict[int, set[str]] = {}
     for table in ("tcp", "tcp6"):
         for line in (PROC / "net" / table).read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == TCP_LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                inodes.add(fields[9])
-    return inodes
+            # Most lines are connections, thousands of them on a busy machine.
+            if f" {TCP_LISTEN} " in line and (fields := line.split())[3] == TCP_LISTEN:
+                found.setdefault(int(fields[1].rpartition(":")[2], 16), set()).add(fields[9])
+    return found
 
 
 def _stat_fields(pid: int) -> list[str] | None:

@@ -22,7 +22,7 @@ from infra.local.errors import LocalError
 from infra.local.launch import Launch, Node, PartFailed
 from infra.local.part import Part
 from infra.local.paths import LOCAL
-from infra.local.ports import Ports, choose, is_free
+from infra.local.ports import Ports, choose, free_now
 from infra.local.process import ProcessId, send, wait_gone
 from infra.local.profile import SERVERS, SERVICES, STOP_WAVES, Profile, read_json, write_json
 from infra.local.servers import server_endpoints, server_parts
@@ -239,11 +239,12 @@ class Stack:
     def _choose_ports(self, alive: Iterable[str]) -> dict[str, Ports]:
         """Ports of every part; those that run keep theirs."""
         with claims.choosing(self.profile.home) as held:
+            free = free_now()
             ports = choose(
                 self.profile.default_ports,
                 self._kept_ports(),
                 frozenset(alive),
-                free=lambda port: port not in held and is_free(port),
+                free=lambda port: port not in held and free(port),
             )
             claims.hold(self.profile.home, (port for part in ports.values() for port in part.values()))
         write_json(self.profile.home / "ports.json", ports)
