@@ -20,6 +20,7 @@ from licet_kit.health import Health
 from licet_kit.http import AddressInUse, serve_http
 from licet_kit.kafka.operations import quarantined
 from licet_kit.migrations import migrate
+from licet_kit.testing.http import http_client
 from licet_kit.testing.plugin import CreateDatabase, Eventually, StartProxy
 from licet_kit.testing.ports import free_port
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -79,7 +80,7 @@ async def start() -> AsyncIterator[Start]:
 
 
 async def answers(port: int, path: str, status: int = 200) -> httpx2.Response | None:
-    async with httpx2.AsyncClient(timeout=10) as client:
+    async with http_client(timeout=10) as client:
         response = await client.get(f"http://127.0.0.1:{port}{path}")
     return response if response.status_code == status else None
 

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from licet_billing.api import Edge, make_app
 from licet_billing.clients.licensing import LicensingClient
+from licet_kit.testing.http import http_client
 from licet_kit.testing.plugin import StartChain
 from licet_schemas import eip712, merkle
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -90,7 +91,7 @@ async def desk(engine: AsyncEngine, chain: StartChain) -> AsyncIterator[Desk]:
         SESSION: ("account-1", [town.payer]),
         OTHER: ("account-2", [town.owner]),
     }
-    async with licensing(accounts) as answers, httpx2.AsyncClient(base_url=answers.url) as inner:
+    async with licensing(accounts) as answers, http_client(base_url=answers.url) as inner:
         edge = Edge(
             engine=engine,
             licensing=LicensingClient(inner, WORKER),

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from google.protobuf.message import Message as ProtobufMessage
 from licet_kit.db import open_engine, transaction
 from licet_kit.outbox import Outgoing
 from licet_kit.producer import Producer
 from licet_kit.settings import KafkaSettings
+from licet_kit.testing.http import http_client
 from licet_kit.testing.plugin import CreateDatabase, CreateTopics, Eventually, StartChain
 from licet_kit.testing.ports import free_ports
 from licet_schemas.licet.chain.v1 import chain_pb2
@@ -82,7 +82,7 @@ class Replica:
         return await process.wait()
 
     async def ready(self) -> bool:
-        async with httpx2.AsyncClient() as client:
+        async with http_client() as client:
             answer = await client.get(f"http://127.0.0.1:{self.admin_port}/readyz")
         return answer.status_code == 200
 
@@ -102,7 +102,7 @@ class Site:
             return list((await session.execute(text(query))).all())
 
     async def post(self, replica: Replica, path: str) -> Any:
-        async with httpx2.AsyncClient(timeout=30) as client:
+        async with http_client(timeout=30) as client:
             url = f"http://127.0.0.1:{replica.port}{path}"
             answer = await client.post(url, headers={"authorization": f"Bearer {TOKEN}"})
         assert answer.status_code == 200, answer.text

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
-import httpx2
 import pytest
 from licet_kit.ids import new_id
+from licet_kit.testing.http import http_client
 from licet_kit.testing.plugin import CreateTopics, Eventually
 from licet_kit.testing.ports import free_ports
 from licet_licensing.testing.words import ALICE, CHAIN_ID, ESCROW, LICENSE, OPERATOR, PLANBOOK, SLUG
@@ -122,7 +122,7 @@ async def test_an_old_schema_is_refused_and_migrated(
 
 
 async def ready(environment: dict[str, str]) -> bool:
-    async with httpx2.AsyncClient() as http:
+    async with http_client() as http:
         answer = await http.get(f"http://127.0.0.1:{environment['LICENSING_ADMIN_PORT']}/readyz")
     return answer.status_code == 200
 
@@ -165,11 +165,11 @@ async def test_a_service_serves_alone_on_its_ports_and_stops_when_told(
 ) -> None:
     process = await service()
     await eventually(lambda: ready(environment), 30)
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{environment['LICENSING_HTTP_PORT']}") as http:
+    async with http_client(base_url=f"http://127.0.0.1:{environment['LICENSING_HTTP_PORT']}") as http:
         nonce = await http.post("/v1/auth/nonce")
         described = await http.get("/openapi.json")
     assert (nonce.status_code, described.status_code) == (201, 200)
-    async with httpx2.AsyncClient() as http:
+    async with http_client() as http:
         metrics = await http.get(f"http://127.0.0.1:{environment['LICENSING_ADMIN_PORT']}/metrics")
     assert metrics.status_code == 200
     environment["LICENSING_HTTP_PORT"], environment["LICENSING_ADMIN_PORT"] = map(str, free_ports(2))

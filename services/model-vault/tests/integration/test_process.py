@@ -19,6 +19,7 @@ from licet_kit.ids import new_id
 from licet_kit.kafka import Fanout, Message, protobuf
 from licet_kit.lifecycle import Service
 from licet_kit.producer import Producer
+from licet_kit.testing.http import http_client
 from licet_schemas import manifest as manifests
 from licet_schemas.licet.vault.v1.vault_pb2 import VersionStateChanged
 from licet_schemas.manifest import digest_bytes
@@ -234,7 +235,7 @@ async def test_a_vault_killed_in_mid_upload_keeps_nothing_of_it(vault: Process, 
         half_sent.set()
         await asyncio.Event().wait()
 
-    async with httpx2.AsyncClient(base_url=vault.url, headers=ALICE, timeout=30) as client:
+    async with http_client(base_url=vault.url, headers=ALICE, timeout=30) as client:
         upload = asyncio.create_task(client.put(path, content=half()))
         await half_sent.wait()
         deadline = time.monotonic() + DEADLINE_S
@@ -248,7 +249,7 @@ async def test_a_vault_killed_in_mid_upload_keeps_nothing_of_it(vault: Process, 
     assert not [p for p in (folder / "store/objects").rglob("*") if p.is_file()]
     await vault.start()
     assert list((folder / "store/incoming").iterdir()) == []
-    async with httpx2.AsyncClient(base_url=vault.url, headers=ALICE, timeout=30) as client:
+    async with http_client(base_url=vault.url, headers=ALICE, timeout=30) as client:
         assert (await client.put(path, content=content)).status_code == 201
 
 

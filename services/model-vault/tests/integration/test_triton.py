@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from licet_kit.testing.http import http_client
 from licet_schemas.manifest import Manifest, digest_bytes, parse
 from licet_vault.clients.triton import Triton, TritonUnavailable
 from licet_vault.domain import LoadFailed
@@ -183,7 +184,7 @@ async def test_a_refused_request_does_not_harm_the_others_of_its_batch(
 ) -> None:
     good, bad = typical(), typical()
     bad[0, 0] = np.nan
-    async with httpx2.AsyncClient(timeout=30) as client:
+    async with http_client(timeout=30) as client:
         answers = await asyncio.gather(
             *(
                 client.post(

@@ -8,6 +8,7 @@ import re
 import signal
 import urllib.request
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class DevAccount:
     key: str
 
 
+@cache
 def dev_account(index: int) -> DevAccount:
     """Return anvil's account with this index; the address is lowercase."""
     # Most tests need no accounts, and the import takes half a second.

@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 from licet_kit.ids import new_id
 from licet_kit.producer import Producer
+from licet_kit.testing.http import http_client
 from licet_schemas.licet.chain.v1 import chain_pb2
 from licet_schemas.licet.vault.v1.vault_pb2 import VersionStateChanged
 from licet_schemas.manifest import digest_bytes
@@ -55,7 +56,7 @@ class Process:
     async def start(self) -> None:
         """Starts it and waits until it says that it is ready."""
         self._process = self.spawn()
-        async with httpx2.AsyncClient() as client:
+        async with http_client() as client:
             deadline = time.monotonic() + DEADLINE_S
             while True:
                 if self._process.poll() is not None or time.monotonic() > deadline:
@@ -144,7 +145,7 @@ class Chain:
 
 
 async def publish(url: str, files: dict[str, bytes]) -> str:
-    async with httpx2.AsyncClient(base_url=url, headers=ALICE, timeout=20) as client:
+    async with http_client(base_url=url, headers=ALICE, timeout=20) as client:
         for name, body in files.items():
             if name != "manifest.json":
                 (await client.put(f"/v1/artifacts/{digest_bytes(body)}", content=body)).raise_for_status()
@@ -165,19 +166,29 @@ def infer(url: str, model: str, name: str = "FEATURES") -> int:
 def on_disk(marker: bytes, folders: list[Path], since: float) -> list[Path]:
     """Files outside of memory, changed since then, in which the marker is."""
     found = []
-    for path in _files(folders):
+    for entry in _files(folders):
         try:
-            if path.stat().st_mtime >= since and path.stat().st_size <= SCANNED_FILE_BYTES:
+            seen = entry.stat()
+            if seen.st_mtime >= since and seen.st_size <= SCANNED_FILE_BYTES:
+                path = Path(entry.path)
                 found += [path] if marker in path.read_bytes() else []
         except OSError:
             continue  # somebody else's file, or gone meanwhile
     return found
 
 
-def _files(folders: list[Path]) -> Iterator[Path]:
-    for folder in folders:
-        for root, _, names in os.walk(folder):
-            yield from (Path(root, name) for name in names if not Path(root, name).is_symlink())
+def _files(folders: list[Path]) -> Iterator[os.DirEntry[str]]:
+    left = [str(folder) for folder in folders]
+    while left:
+        try:
+            with os.scandir(left.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        yield entry
+        except OSError:
+            continue
 
 
 def is_ready(told: list[VersionStateChanged], asset_id: str) -> bool:
