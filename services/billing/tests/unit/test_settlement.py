@@ -97,13 +97,27 @@ def test_replacement_raises_both_fees_by_a_tenth_at_least(a: int, b: int, c: int
     assert bumped.priority_fee >= d
 
 
-def test_fee_of_an_attempt_that_no_node_took_follows_the_market_only() -> None:
+def test_fee_of_an_attempt_that_no_node_took_rises_only_where_the_market_has_outgrown_it() -> None:
     refused = replace(FIRST, fees=Fees(100, 10), state=AttemptState.SIGNED)
     assert refused.replacement_fees(Fees(100, 10)) is None
-    assert refused.replacement_fees(Fees(90, 12)) == Fees(100, 12)
+    assert refused.replacement_fees(Fees(90, 9)) is None
+    assert refused.replacement_fees(Fees(1000, 12)) == Fees(1000, 13)
+    assert replace(refused, fees=Fees(900, 10)).replacement_fees(Fees(100, 12)) is None
     taken = replace(refused, state=AttemptState.SENT)
     assert taken.replacement_fees(Fees(100, 10)) == Fees(126, 13)
     assert replace(taken, fees=Fees(900, 10)).replacement_fees(Fees(100, 10)) is None
+
+
+@given(st.integers(1, 10**15), st.integers(0, 10**12), st.integers(1, 10**15), st.integers(0, 10**12))
+def test_pool_that_holds_what_a_crash_left_as_signed_takes_its_replacement(
+    a: int, b: int, c: int, d: int
+) -> None:
+    """A node takes a transaction in the place of another where both its fees are a tenth higher."""
+    left = replace(FIRST, fees=Fees(a, b), state=AttemptState.SIGNED)
+    fees = left.replacement_fees(Fees(c, d))
+    if fees is not None:
+        assert fees.max_fee * 10 >= a * 11
+        assert fees.priority_fee * 10 >= b * 11
 
 
 @pytest.mark.parametrize(

@@ -140,9 +140,9 @@ class Fees:
         """Fees of a replacement: a quarter above these, or the market's where that is higher."""
         return Fees(_bump(self.max_fee, market.max_fee), _bump(self.priority_fee, market.priority_fee))
 
-    def raised_to(self, market: Fees) -> Fees:
-        """These fees, or the market's where those are higher."""
-        return Fees(max(self.max_fee, market.max_fee), max(self.priority_fee, market.priority_fee))
+    def outgrown_by(self, market: Fees) -> bool:
+        """Whether the market asks for more than they offer."""
+        return market.max_fee > self.max_fee or market.priority_fee > self.priority_fee
 
     def exceeds(self, market: Fees) -> bool:
         """Whether they are more than anything but a fault can call for."""
@@ -169,11 +169,12 @@ class Attempt:
         """Fees of the transaction that takes its place; None where this one is to be sent again as it is.
 
         One that a node took may wait for a higher fee, up to the ceiling: beyond that the node mines nothing. One
-        that no node took waits for something else (money, its nonce), unless the market has outgrown it.
+        that no node is known to have taken waits for something else (money, its nonce), unless the market has
+        outgrown it. A crash may have kept the answer from us, so what follows it must do as its replacement as well:
+        a node takes none of which either fee is as low as before.
         """
-        if self.state is AttemptState.SIGNED:
-            fees = self.fees.raised_to(market)
-            return None if fees == self.fees else fees
+        if self.state is AttemptState.SIGNED and not self.fees.outgrown_by(market):
+            return None
         fees = self.fees.bumped(market)
         return None if fees.exceeds(market) else fees
 
