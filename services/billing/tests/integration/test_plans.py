@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from licet_billing.domain.ledger import Account, AccountKind, Currency
+from licet_billing.domain.reconciliation import Span
 from licet_billing.testing.builders import (
     CHAIN,
     DEPOSIT,
@@ -17,9 +18,10 @@ from licet_billing.testing.builders import (
     retracted,
 )
 from licet_billing.testing.inbox import Inbox, make_inbox
-from licet_billing.usecases import intake
-from licet_kit.db import transaction
+from licet_billing.usecases import evidence, intake
+from licet_kit.db import reading, transaction
 from licet_kit.kafka import replay
+from licet_schemas import eip712
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 ACCRUED = Account(AccountKind.ACCRUED, Currency(CHAIN, TOKEN), DEPOSIT)
@@ -103,3 +105,29 @@ async def test_late_statement_of_a_plan_that_left_the_chain_takes_nothing_from_t
     await inbox.send(*gateway.calls(3))
     assert await inbox.rows("SELECT key, detail FROM quarantine") == []
     assert await dispositions(inbox) == [(7, "billed"), (14, "billed"), (0, "uncovered")]
+
+
+async def test_charge_is_compared_with_the_terms_that_rated_it(
+    inbox: Inbox, gateway: Gateway, log: ChainLog
+) -> None:
+    """A reorg gives the id anew, to a plan of the same asset at another price."""
+    former = log.plan(9)
+    await inbox.send(former)
+    await inbox.send(*gateway.calls(1))
+    await inbox.send(retracted(former))
+    await inbox.send(*gateway.calls(2))
+    await inbox.send(log.plan(8))
+    await inbox.send(*gateway.calls(3))
+    assert await dispositions(inbox) == [(9, "billed"), (0, "uncovered"), (24, "billed")]
+    async with reading(inbox.engine) as session:
+        page = await evidence.check_charges(
+            session, CHAIN, eip712.domain_separator(CHAIN, ESCROW), Span(0, 3)
+        )
+    assert page.charges == 3
+    assert page.differences == []
+    await inbox.rows("UPDATE charges SET unit_price = 7 RETURNING 1")
+    async with reading(inbox.engine) as session:
+        page = await evidence.check_charges(
+            session, CHAIN, eip712.domain_separator(CHAIN, ESCROW), Span(0, 3)
+        )
+    assert len(page.differences) == 3

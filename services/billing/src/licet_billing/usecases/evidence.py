@@ -109,7 +109,7 @@ def _columns(row: ChargeRow, known: _Known) -> dict[str, object]:
     grant = known.grants.get(record.grant_id)
     if stated is None:
         raise PlanUnknown(record.price_book_version)
-    plan = terms_of(record, stated)
+    plan = terms_of(record, _as_rated(row, stated))
     if grant is None:
         raise RecordInconsistent("grant_id", row.grant_id, record.grant_id)
     keys = known.keys.get((key.chain_id, plan.server), {})
@@ -121,6 +121,12 @@ def _columns(row: ChargeRow, known: _Known) -> dict[str, object]:
     if charge.source is Source.LICENSE:
         del expected["payer"]  # a license has had another holder since, and nobody pays for it here
     return expected
+
+
+def _as_rated(row: ChargeRow, stated: Sequence[Plan]) -> Sequence[Plan]:
+    """These statements, those with the charge's terms first: one that a reorg put in their place rated later ones."""
+    terms = (row.unit_price, row.currency, row.operator)
+    return sorted(stated, key=lambda plan: (plan.unit_price, plan.currency, plan.server) != terms)
 
 
 async def _missing(session: AsyncSession, page: Sequence[ChargeRow]) -> list[Difference]:
