@@ -228,6 +228,16 @@ async def test_a_call_that_never_arrived_is_named_once_its_lease_has_ended(settl
     assert [d.subject for d in result.differences] == [f"{lease}-2", f"{lease}-5"]
 
 
+async def test_a_call_that_may_be_running_is_not_missing_however_old_its_lease_is(settled: House) -> None:
+    """A lease is renewed for as long as it is used."""
+    gateway = settled.town.gateway()
+    first, _, third = gateway.calls(1, 1, 1, lease=f"{0x01D:032x}")
+    await settled.inbox.send(first)
+    await grow_old(settled)
+    await settled.inbox.send(third)
+    await assert_exact(settled)
+
+
 async def test_what_a_fenced_lease_lacks_is_operator_loss_and_no_difference(settled: House) -> None:
     gateway = settled.town.gateway()
     lease = f"{0xFE7CE:032x}"

@@ -136,11 +136,12 @@ async def _missing(session: AsyncSession, page: Sequence[ChargeRow]) -> list[Dif
     its successor, so that no lease is read as a whole.
     """
     old = datetime.now(UTC) - timedelta(seconds=SETTLED_AFTER_S)
-    leases = {row.lease_id for row in page if row.recorded_at <= old}
+    settled = [row for row in page if row.recorded_at <= old]
+    leases = {row.lease_id for row in settled}
     leases -= await rights.fenced(session, leases)
     before = {
         f"{row.lease_id}-{row.sequence - 1}": row.request_id
-        for row in page
+        for row in settled
         if row.sequence > 1 and row.lease_id in leases
     }
     ends = await rights.ends(session, leases)
