@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from licet_billing.db import reconciliation as rows
-from licet_billing.domain.reconciliation import DepositFigures
+from licet_billing.domain.reconciliation import DepositFigures, Span
 from licet_billing.testing.builders import CHAIN, DEPOSIT, ESCROW, OPERATOR, PAYER, ChainLog, Gateway
 from licet_billing.testing.inbox import make_inbox
+from licet_billing.usecases import evidence
 from licet_billing.usecases import reading as use_reading
 from licet_kit.db import reading, transaction
 from sqlalchemy import text
@@ -88,3 +89,30 @@ async def _others_deposit(engine: AsyncEngine) -> None:
             await session.execute(text(statement))
     async with transaction(engine) as session:
         await session.execute(text("ANALYZE"))
+
+
+async def test_postings_are_read_by_their_transactions(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of 1, 2, ... 7 transactions; the fourth is lost, as are those behind the seventh."""
+    monkeypatch.setattr(evidence, "PAGE", 6)
+    statements = [
+        "INSERT INTO ledger_posting_batches (number, previous, hash, transactions)"
+        " SELECT n, '', decode(md5(n::text), 'hex'), n FROM generate_series(1, 7) n WHERE n <> 4",
+        "INSERT INTO ledger_transactions (id, kind, state, cause, chain_id, currency, salt, commitment,"
+        " posting_batch, posting_index) SELECT 'x' || n || '/' || i, 'charge', 'posted', 'c', 1, 't', '', '', n, i"
+        " FROM generate_series(1, 7) n, generate_series(1, n) i",
+    ]
+    async with transaction(engine) as session:
+        await session.execute(text("SET LOCAL session_replication_role = replica"))
+        for statement in statements:
+            await session.execute(text(statement))
+    pages, rest = list[Span](), Span(0, 15)
+    while rest.after < rest.through:
+        async with reading(engine) as session:
+            page = await evidence.check_postings(session, rest)
+        pages.append(Span(rest.after, page.through or rest.through))
+        lost = {d.subject for d in page.differences if d.found == "missing"}
+        assert lost == {str(n) for n in (4, *range(8, 16)) if rest.after < n <= pages[-1].through}
+        rest = Span(pages[-1].through, rest.through)
+    assert [page.through for page in pages] == [3, 5, 6, 7, 13, 15]

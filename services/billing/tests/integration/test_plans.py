@@ -123,7 +123,7 @@ async def test_charge_is_compared_with_the_terms_that_rated_it(
         page = await evidence.check_charges(
             session, CHAIN, eip712.domain_separator(CHAIN, ESCROW), Span(0, 3)
         )
-    assert page.charges == 3
+    assert page.compared == 3
     assert page.differences == []
     await inbox.rows("UPDATE charges SET unit_price = 7 RETURNING 1")
     async with reading(inbox.engine) as session:

@@ -39,8 +39,3 @@ def test_a_difference_keeps_the_turn_where_it_is() -> None:
     last_exact = agreed_after(next_turn(nothing_agreed(START), START, 3), 90)
     assert next_turn(last_exact, START, 3) == next_turn(last_exact, START, 3)
     assert next_turn(last_exact, START, 3).spans[Part.CHARGES] == Span(0, 30)
-
-
-def test_a_span_is_read_in_pages() -> None:
-    assert list(Span(3, 8).pages(2)) == [Span(3, 5), Span(5, 7), Span(7, 8)]
-    assert list(Span(8, 8).pages(2)) == []

@@ -156,6 +156,21 @@ async def newest_posting(session: AsyncSession) -> int:
     return int(await session.scalar(text("SELECT max(number) FROM ledger_posting_batches")) or 0)
 
 
+_POSTINGS_PAGE: Final = """
+SELECT max(number) FROM (
+    SELECT number, transactions, sum(transactions) OVER (ORDER BY number) AS together
+      FROM ledger_posting_batches WHERE number > :after AND number <= :through ORDER BY number LIMIT :limit) b
+ WHERE together <= :limit OR together = transactions
+"""
+
+
+async def postings_page(session: AsyncSession, span: Span, limit: int) -> Span:
+    """The beginning of a span of posting batches that holds at most `limit` transactions, or one batch."""
+    place = {"after": span.after, "through": span.through, "limit": limit}
+    found = await session.scalar(text(_POSTINGS_PAGE), place)
+    return Span(span.after, min(span.through, span.after + limit) if found is None else int(found))
+
+
 async def chain_differences(session: AsyncSession, span: Span) -> list[Difference]:
     """Transactions that are not what they committed to, and posting batches that do not follow from the one before.
 

@@ -5,7 +5,7 @@ All figures are of one moment: the ledger as posted up to a final block, the cha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -152,11 +152,6 @@ class Span:
 
     after: int
     through: int
-
-    def pages(self, size: int) -> Iterator[Span]:
-        """The span in pieces of at most `size` places."""
-        for after in range(self.after, self.through, size):
-            yield Span(after, min(self.through, after + size))
 
 
 @dataclass(frozen=True, slots=True)

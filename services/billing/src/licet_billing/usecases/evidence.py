@@ -34,7 +34,7 @@ from licet_billing.domain.usage import Disposition, Grant, Plan, PlanKey, Source
 from licet_billing.usecases import receipts
 from licet_billing.usecases.batches import item_of_row, sum_tree
 
-# Charges or posting batches of one page: about 40 ms of rebuilding, for which intake and API wait.
+# Charges or ledger transactions of one page: about 40 ms of rebuilding, for which intake and API wait.
 PAGE: Final = 200
 # Calls of a lease end in any order, and last an hour at most (GATEWAY_CALL_TIMEOUT_S); twice that, so that a record
 # which is still missing is lost.
@@ -45,9 +45,9 @@ _ANY_TIME: Final = (0, 2**63)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page of charges showed. `through` is the place of its last one; None where there is nothing behind."""
+    """What a page of a span showed. `through` is the place of its last one; None where there is nothing behind."""
 
-    charges: int
+    compared: int
     through: int | None
     differences: Sequence[Difference]
 
@@ -153,9 +153,15 @@ async def _missing(session: AsyncSession, page: Sequence[ChargeRow]) -> list[Dif
     return [Difference(Check.SEQUENCES, id_, "a charge", found) for id_, found in sorted(gaps.items())]
 
 
-async def check_postings(session: AsyncSession, span: Span) -> list[Difference]:
-    """Hashes these posting batches and their transactions once more."""
-    return await ledger_rows.chain_differences(session, span)
+async def check_postings(session: AsyncSession, span: Span) -> Page:
+    """Hashes the oldest posting batches of a span and their transactions once more.
+
+    A batch holds up to hundreds of transactions, so these are what is counted.
+    """
+    page = await ledger_rows.postings_page(session, span, PAGE) if span.after < span.through else span
+    differences = await ledger_rows.chain_differences(session, page)
+    through = page.through if page.through < span.through else None
+    return Page(page.through - page.after, through, differences)
 
 
 async def check_batch(session: AsyncSession, key: BatchKey, batch: Any) -> list[Difference]:

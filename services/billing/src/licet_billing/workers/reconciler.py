@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -12,7 +13,7 @@ from licet_kit.db import reading, transaction
 from licet_kit.lifecycle import wait_or_stop
 from licet_kit.logs import get_logger
 from licet_schemas import eip712
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from licet_billing import telemetry
 from licet_billing.clients.books import ChainBooks
@@ -30,6 +31,7 @@ from licet_billing.domain.reconciliation import (
 from licet_billing.domain.settlement import BatchKey
 from licet_billing.usecases import evidence, reconcile
 from licet_billing.usecases.chain import Books
+from licet_billing.usecases.evidence import Page
 from licet_billing.usecases.reconcile import Figures, Rebuilt
 from licet_billing.workers.leader import leadership
 from licet_billing.workers.passing import SUSPECTS, passes
@@ -119,7 +121,7 @@ class Reconciler:
         """Charges, batches and the hash chain, each page in a short snapshot of its own: none of them changes."""
         charges, found = 0, list[Difference]()
         for span in (figures.turn.spans[Part.CHARGES], figures.new[Part.CHARGES]):
-            number, differences = await self._rebuild_charges(span)
+            number, differences = await self._by_page(span, self._check_charges)
             charges += number
             found += differences
         for batch in figures.batches:
@@ -127,22 +129,25 @@ class Reconciler:
             async with reading(self._engine) as session:
                 found += await evidence.check_batch(session, key, batch)
         for span in (figures.turn.spans[Part.POSTINGS], figures.new[Part.POSTINGS]):
-            for page in span.pages(evidence.PAGE):
-                async with reading(self._engine) as session:
-                    found += await evidence.check_postings(session, page)
+            found += (await self._by_page(span, evidence.check_postings))[1]
         return Rebuilt(charges, found)
 
-    async def _rebuild_charges(self, span: Span) -> tuple[int, list[Difference]]:
+    async def _check_charges(self, session: AsyncSession, span: Span) -> Page:
         domain = eip712.domain_separator(self.chain_id, self._chain.escrow_address)
-        charges, found = 0, list[Difference]()
+        return await evidence.check_charges(session, self.chain_id, domain, span)
+
+    async def _by_page(
+        self, span: Span, check: Callable[[AsyncSession, Span], Awaitable[Page]]
+    ) -> tuple[int, list[Difference]]:
+        compared, found = 0, list[Difference]()
         rest: Span | None = span
         while rest is not None:
             async with reading(self._engine) as session:
-                page = await evidence.check_charges(session, self.chain_id, domain, rest)
-            charges += page.charges
+                page = await check(session, rest)
+            compared += page.compared
             found += page.differences
             rest = replace(rest, after=page.through) if page.through is not None else None
-        return charges, found
+        return compared, found
 
     async def _agreed(self) -> Agreed:
         """What the last exact result agreed on, if the chain still has its block; else nothing."""
