@@ -107,6 +107,25 @@ async def test_late_statement_of_a_plan_that_left_the_chain_takes_nothing_from_t
     assert await dispositions(inbox) == [(7, "billed"), (14, "billed"), (0, "uncovered")]
 
 
+async def test_call_of_a_plan_whose_id_is_given_anew_waits_for_its_statement(
+    inbox: Inbox, gateway: Gateway, log: ChainLog
+) -> None:
+    """Another partition holds the events of its asset, so its use may arrive before it."""
+    former, anew = log.plan(9), log.plan(7)
+    gateway.asset_id = anew.plan_created.terms.asset_id = "0x" + "bb" * 32
+    await inbox.send(former)
+    await inbox.send(retracted(former))
+    lease = gateway.lease()
+    await inbox.send(*gateway.calls(1, lease=lease))
+    held = await inbox.rows("SELECT reason, detail FROM quarantine")
+    assert [(row.reason, row.detail) for row in held] == [
+        ("parent_missing", f"plan:{gateway.price_book_version}")
+    ]
+    await inbox.send(anew)
+    await replay(inbox.subscription("usage.recorded"), lease)
+    assert await dispositions(inbox) == [(7, "billed")]
+
+
 async def test_charge_is_compared_with_the_terms_that_rated_it(
     inbox: Inbox, gateway: Gateway, log: ChainLog
 ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
-from licet_billing.domain.errors import RecordInconsistent
+from licet_billing.domain.errors import PlanUnknown, RecordInconsistent
 
 
 class Source(StrEnum):
@@ -185,9 +185,15 @@ def check(record: UsageRecord, grant: Grant, plan: Plan) -> None:
 
 
 def terms_of(record: UsageRecord, stated: Sequence[Plan]) -> Plan:
-    """The plan that a call used: the first of these statements of it that fits, because a reorg gives ids anew."""
-    fitting = (p for p in stated if (p.asset_id, p.metering_rule) == (record.asset_id, record.metering_rule))
-    return next(fitting, stated[0])
+    """The plan that a call used: the first of these statements of it that fits, because a reorg gives ids anew.
+
+    Raises PlanUnknown where none fits and none stands: that of the plan which has the id now is still on its way.
+    """
+    terms = (record.asset_id, record.metering_rule)
+    fitting = [plan for plan in stated if (plan.asset_id, plan.metering_rule) == terms]
+    if not fitting and all(plan.gone for plan in stated):
+        raise PlanUnknown(record.price_book_version)
+    return next(iter(fitting), stated[0])
 
 
 def cover(charge: Charge, grant: Grant) -> tuple[Charge, Grant]:
