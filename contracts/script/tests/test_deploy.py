@@ -168,7 +168,7 @@ async def test_a_stranger_who_deploys_first_changes_nothing(
     block = _w3(chain).eth.get_block(1, full_transactions=True)
     transaction: Any = block["transactions"][0]
     sent = {"from": STRANGER.address, "to": transaction["to"], "data": transaction["input"].to_0x_hex()}
-    await second_chain.rpc("eth_sendTransaction", {**sent, "gas": hex(5_000_000)})
+    await second_chain.send({**sent, "gas": hex(5_000_000)})
     result = await _deploy(second_chain, tmp_path)
     assert result["chain"]["contracts"] == expected["chain"]["contracts"]
     assert result["governance"] == expected["governance"]
@@ -228,8 +228,8 @@ async def _as_timelock(node: Anvil, contracts: dict[str, str], name: str, method
     await node.rpc("anvil_setBalance", timelock, hex(10**18))
     contract = _contract(node, contracts, name)
     data = contract.encode_abi(method, list(args))
-    sent = await node.rpc("eth_sendTransaction", {"from": timelock, "to": contracts[name], "data": data})
-    # The node answers before it mines: a later block's time must not become this transaction's.
+    # In its own block: a later one's time must not become this transaction's.
+    sent: Any = await node.send({"from": timelock, "to": contracts[name], "data": data})
     assert contract.w3.eth.wait_for_transaction_receipt(sent)["status"] == 1
 
 

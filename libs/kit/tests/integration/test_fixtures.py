@@ -18,7 +18,7 @@ async def test_chains_are_apart_and_blocks_come_by_transaction(anvil: StartAnvil
     assert await first.mine(3) == 3
     assert await second.block_number() == 0
     sender, receiver = dev_account(0).address, dev_account(1).address
-    await first.rpc("eth_sendTransaction", {"from": sender, "to": receiver, "value": "0x1"})
+    await first.send({"from": sender, "to": receiver, "value": "0x1"})
     assert await first.block_number() == 4
 
 

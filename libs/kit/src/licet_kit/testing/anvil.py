@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from licet_kit.testing.waiting import eventually
+
 START_TIMEOUT_S = 20.0
 RPC_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
@@ -102,6 +104,15 @@ class Anvil:
         if "error" in answer:
             raise RpcError(f"{method}: {answer['error']}")
         return answer["result"]
+
+    async def send(self, transaction: dict[str, str]) -> str:
+        """Send from one of the node's own accounts, wait until a block has it, and return the hash.
+
+        The node answers before it mines, also where each transaction makes a block.
+        """
+        tx_hash = str(await self.rpc("eth_sendTransaction", transaction))
+        await eventually(lambda: self.rpc("eth_getTransactionReceipt", tx_hash), what=f"block of {tx_hash}")
+        return tx_hash
 
     async def block_number(self) -> int:
         """Return the number of the newest block."""
