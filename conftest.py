@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from licet_kit.starting import collector_paused
 from licet_kit.testing.ports import free_port
 from xdist.scheduler.loadscope import LoadScopeScheduling
@@ -15,6 +16,10 @@ NOT_PASSED = ("skipped", "xfailed", "xpassed")
 INSTALLATION = "e2e/scenarios/"
 # The one that only reads the sources.
 ALONE = "e2e/scenarios/test_interfaces_code.py"
+
+# A shared machine may be slow at any moment, which says nothing about what is tested.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from licet_indexer.domain.bloom import Proof, bits_of, bloom_of, check, may_contain
 from licet_indexer.domain.chain import Log
@@ -46,7 +46,6 @@ def test_a_missing_log_of_equal_topics_is_seen_by_the_gap_in_indexes() -> None:
     assert check(bloom_of(twins), [twins[1]], OURS) is Proof.OPEN
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([*OURS, STRANGER]), st.integers(0, 40)), max_size=12), st.data())
 def test_leaving_out_our_logs_is_never_called_complete(
     shape: list[tuple[str, int]], data: st.DataObject

@@ -39,7 +39,7 @@ def values_of(kind: type[Any]) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: str(kind.__name__))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_payload_survives_json_and_equals_its_protobuf(kind: type[Any], data: st.DataObject) -> None:
     payload = data.draw(values_of(kind))

@@ -9,7 +9,7 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from licet_indexer.domain.catalogue import WATCHED
 from licet_indexer.domain.layout import Layout, MalformedLog, layout_of
@@ -89,7 +89,7 @@ def by_web3(contract: str, layout: Layout, topics: list[str], body: str) -> dict
 
 
 @pytest.mark.parametrize(("contract", "entry"), EVENTS, ids=IDS)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_decoder_equals_web3_on_every_event(
     contract: str, entry: dict[str, Any], data: st.DataObject
@@ -116,7 +116,7 @@ def test_event_with_a_topic_too_few_is_malformed() -> None:
         layout.decode((layout.topic0, *topics[:-1]), body)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_damaged_data_is_malformed_or_read_as_web3_reads_it(data: st.DataObject) -> None:
     layout, entry = plan_created()

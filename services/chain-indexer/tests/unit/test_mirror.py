@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from licet_indexer.domain import payloads as p
 from licet_indexer.domain import rows as r
@@ -57,7 +57,6 @@ class Declared(r.Rows):
         super().put(row)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**9))
 def test_fold_touches_only_what_it_declares(seed: int) -> None:
     rows = Declared({})
@@ -69,7 +68,6 @@ def test_fold_touches_only_what_it_declares(seed: int) -> None:
             continue
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**9), st.integers(1, 9))
 def test_undo_of_the_blocks_above_a_height_gives_the_rows_of_that_height(seed: int, height: int) -> None:
     """Against the same fold stopped there: undo is the inverse, whatever happened after."""

@@ -170,7 +170,7 @@ async def test_a_signature_of_another_wallet_is_refused_and_keeps_the_nonce(clie
     assert (await alice.send(text)).status_code == 201
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(st.text(max_size=140), st.binary(min_size=65, max_size=65).map(lambda raw: "0x" + raw.hex()))
 )

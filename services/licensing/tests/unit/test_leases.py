@@ -260,5 +260,5 @@ class GrantMachine(RuleBasedStateMachine):
         assert self.grant.balance.spent + self.debts + self.lost + waiting == self.served
 
 
-GrantMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+GrantMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=60)
 TestGrantMachine = GrantMachine.TestCase

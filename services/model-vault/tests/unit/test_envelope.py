@@ -141,7 +141,7 @@ def test_a_master_key_does_not_print_itself() -> None:
     assert "abab" not in str(key)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.binary(max_size=200), st.data())
 def test_no_single_changed_byte_survives(plaintext: bytes, data: st.DataObject) -> None:
     digest, sealed = seal(plaintext)
