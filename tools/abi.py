@@ -24,6 +24,7 @@ OWN = (
     "Directory",
     "License",
     "LicenseSale",
+    "Market",
     "PlanBook",
     "RevenueRouter",
     "TestUSD",

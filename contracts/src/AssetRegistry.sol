@@ -5,10 +5,11 @@ import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
 import {Strings} from "@openzeppelin/contracts/utils/Strings.sol";
 import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {IDirectory} from "./interfaces/IDirectory.sol";
+import {ITokenState} from "./interfaces/ITokenState.sol";
 import {Slugs} from "./libraries/Slugs.sol";
 
 /// @title Registry of AI assets and their versions
-contract AssetRegistry is IAssetRegistry, ERC721 {
+contract AssetRegistry is IAssetRegistry, ITokenState, ERC721 {
     /// @notice Longest URI of a version.
     uint256 public constant MAX_URI_BYTES = 512;
 
@@ -119,6 +120,15 @@ contract AssetRegistry is IAssetRegistry, ERC721 {
     /// @inheritdoc IAssetRegistry
     function activeVersion(bytes32 assetId) external view returns (bytes32) {
         return _assets[assetId].activeDigest;
+    }
+
+    /// @inheritdoc ITokenState
+    /// @notice Over the versions and which one is active.
+    function tokenStateHash(uint256 tokenId) external view returns (bytes32) {
+        bytes32 assetId = assetIdOf(tokenId);
+        Asset storage asset = _assets[assetId];
+        if (asset.tokenId == 0) revert AssetRegistry_UnknownAsset(assetId);
+        return keccak256(abi.encode(assetId, asset.versions, asset.activeDigest));
     }
 
     /// @inheritdoc IAssetRegistry

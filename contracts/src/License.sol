@@ -6,10 +6,11 @@ import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
 import {IDirectory} from "./interfaces/IDirectory.sol";
 import {IERC7858} from "./interfaces/IERC7858.sol";
 import {ILicense} from "./interfaces/ILicense.sol";
+import {ITokenState} from "./interfaces/ITokenState.sol";
 import {Names} from "./libraries/Names.sol";
 
 /// @title Licences
-contract License is ILicense, ERC721 {
+contract License is ILicense, ITokenState, ERC721 {
     IDirectory private immutable _directory;
 
     uint256 private _lastTokenId;
@@ -59,6 +60,12 @@ contract License is ILicense, ERC721 {
     function isUsable(uint256 tokenId) external view returns (bool) {
         Terms storage terms = _licenses[tokenId];
         return block.timestamp >= terms.startTime && block.timestamp < terms.endTime;
+    }
+
+    /// @inheritdoc ITokenState
+    /// @notice Over plan, term and renewals.
+    function tokenStateHash(uint256 tokenId) external view returns (bytes32) {
+        return keccak256(abi.encode(_known(tokenId)));
     }
 
     /// @inheritdoc IERC7858

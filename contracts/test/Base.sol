@@ -9,6 +9,7 @@ import {AssetRegistry} from "../src/AssetRegistry.sol";
 import {Directory} from "../src/Directory.sol";
 import {License} from "../src/License.sol";
 import {LicenseSale} from "../src/LicenseSale.sol";
+import {Market} from "../src/Market.sol";
 import {PlanBook} from "../src/PlanBook.sol";
 import {RevenueRouter} from "../src/RevenueRouter.sol";
 import {TestUSD} from "../src/TestUSD.sol";
@@ -43,6 +44,7 @@ abstract contract Base is Test {
     LicenseSale internal sale;
     RevenueRouter internal router;
     UsageEscrow internal escrow;
+    Market internal market;
     TestUSD internal usd;
 
     BatchRoots internal batchRoots;
@@ -73,6 +75,7 @@ abstract contract Base is Test {
         sale = new LicenseSale(directory, planBook, license);
         router = new RevenueRouter(address(manager), directory, registry, address(timelock));
         escrow = new UsageEscrow(address(manager), directory);
+        market = new Market(directory);
         usd = new TestUSD();
     }
 
@@ -90,6 +93,7 @@ abstract contract Base is Test {
         directory.list("LicenseSale", address(sale));
         directory.list("RevenueRouter", address(router));
         directory.list("UsageEscrow", address(escrow));
+        directory.list("Market", address(market));
         escrow.setExitDelay(EXIT_DELAY);
     }
 

@@ -9,19 +9,19 @@ contract DirectoryTest is Base {
     function test_list_RevertWhen_CallerLacksRole() external {
         vm.expectRevert(abi.encodeWithSelector(IAccessManaged.AccessManagedUnauthorized.selector, stranger));
         vm.prank(stranger);
-        directory.list("Market", address(usd));
+        directory.list("Bazaar", address(usd));
     }
 
     function test_list_RevertWhen_EntryIsInvalid() external {
         vm.expectRevert(abi.encodeWithSelector(IDirectory.Directory_InvalidEntry.selector, bytes32(0), address(usd)));
         directory.list(bytes32(0), address(usd));
-        vm.expectRevert(abi.encodeWithSelector(IDirectory.Directory_InvalidEntry.selector, bytes32("Market"), stranger));
-        directory.list("Market", stranger);
+        vm.expectRevert(abi.encodeWithSelector(IDirectory.Directory_InvalidEntry.selector, bytes32("Bazaar"), stranger));
+        directory.list("Bazaar", stranger);
     }
 
     function test_list_RevertWhen_TargetWasListedBefore() external {
         vm.expectRevert(abi.encodeWithSelector(IDirectory.Directory_AlreadyListed.selector, address(sale)));
-        directory.list("Market", address(sale));
+        directory.list("Bazaar", address(sale));
         _advance(address(sale), IDirectory.Status.Retiring);
         _advance(address(sale), IDirectory.Status.Retired);
         vm.expectRevert(abi.encodeWithSelector(IDirectory.Directory_AlreadyListed.selector, address(sale)));
@@ -37,11 +37,11 @@ contract DirectoryTest is Base {
 
     function test_list_MakesTheContractActive() external {
         vm.expectEmit(address(directory));
-        emit IDirectory.StatusChanged("Market", address(usd), IDirectory.Status.Active);
-        directory.list("Market", address(usd));
+        emit IDirectory.StatusChanged("Bazaar", address(usd), IDirectory.Status.Active);
+        directory.list("Bazaar", address(usd));
         assertEq(uint8(directory.statusOf(address(usd))), uint8(IDirectory.Status.Active));
-        assertEq(directory.nameOf(address(usd)), "Market");
-        assertEq(directory.activeOf("Market"), address(usd));
+        assertEq(directory.nameOf(address(usd)), "Bazaar");
+        assertEq(directory.activeOf("Bazaar"), address(usd));
     }
 
     function test_advance_RevertWhen_CallerLacksRole() external {

@@ -29,7 +29,9 @@ contract ExitsTest is Base {
         "AssetRegistry.safeTransferFrom(address,address,uint256)",
         "AssetRegistry.safeTransferFrom(address,address,uint256,bytes)",
         "AssetRegistry.setApprovalForAll(address,bool)",
-        "AssetRegistry.transferFrom(address,address,uint256)"
+        "AssetRegistry.transferFrom(address,address,uint256)",
+        "Market.cancel(uint256[])",
+        "Market.cancelAll()"
     ];
     string[] private _entriesAndDuties = [
         "AssetRegistry.register(string,uint8,address)",
@@ -50,7 +52,8 @@ contract ExitsTest is Base {
         "UsageEscrow.setAuthority(address)",
         "RevenueRouter.receiveRevenue(bytes32,address,uint128,bytes32)",
         "RevenueRouter.setAuthority(address)",
-        "Directory.setAuthority(address)"
+        "Directory.setAuthority(address)",
+        "Market.fill((address,uint8,uint8,address,uint256,uint128,address,uint128,uint128,uint64,uint64,address,uint256,uint64,bytes32),bytes,uint128,uint256)"
     ];
     string[] private _restricted = [
         "Directory.list(bytes32,address)",
@@ -65,8 +68,18 @@ contract ExitsTest is Base {
         return directory.activeOf(bytes32(bytes(name)));
     }
 
-    function _contracts() private pure returns (string[7] memory) {
-        return ["Directory", "AssetRegistry", "PlanBook", "License", "LicenseSale", "RevenueRouter", "UsageEscrow"];
+    function _contracts() private pure returns (string[8] memory) {
+        return
+            [
+                "Directory",
+                "AssetRegistry",
+                "PlanBook",
+                "License",
+                "LicenseSale",
+                "RevenueRouter",
+                "UsageEscrow",
+                "Market"
+            ];
     }
 
     function _isIn(string[] storage list, string memory name) private view returns (bool) {
@@ -99,7 +112,7 @@ contract ExitsTest is Base {
 
     function test_everyFunctionIsKnown() external view {
         uint256 known;
-        for (uint256 c = 0; c < 7; ++c) {
+        for (uint256 c = 0; c < 8; ++c) {
             string memory name = _contracts()[c];
             string memory json = vm.readFile(string.concat("out/", name, ".sol/", name, ".json"));
             string[] memory signatures = _functionsOf(name);
@@ -117,8 +130,8 @@ contract ExitsTest is Base {
     /// @dev Calls every function as a stranger with zero arguments on closed targets; those that need a role answer
     /// so before anything else.
     function test_theRestrictedFunctionsAreExactlyFour() external {
-        string[7] memory names = _contracts();
-        for (uint256 c = 0; c < 7; ++c) {
+        string[8] memory names = _contracts();
+        for (uint256 c = 0; c < 8; ++c) {
             address target = _target(names[c]);
             manager.setTargetClosed(target, true);
             string[] memory signatures = _functionsOf(names[c]);
@@ -136,18 +149,18 @@ contract ExitsTest is Base {
     }
 
     function _closeEverything() private {
-        string[7] memory names = _contracts();
-        address[7] memory targets;
-        for (uint256 c = 0; c < 7; ++c) {
+        string[8] memory names = _contracts();
+        address[8] memory targets;
+        for (uint256 c = 0; c < 8; ++c) {
             targets[c] = _target(names[c]);
         }
-        for (uint256 c = 0; c < 7; ++c) {
+        for (uint256 c = 0; c < 8; ++c) {
             if (c != 0) {
                 _advance(targets[c], IDirectory.Status.Retiring);
                 _advance(targets[c], IDirectory.Status.Retired);
             }
         }
-        for (uint256 c = 0; c < 7; ++c) {
+        for (uint256 c = 0; c < 8; ++c) {
             manager.setTargetClosed(targets[c], true);
         }
         // The worst that the parameter role can have done before.
@@ -181,6 +194,9 @@ contract ExitsTest is Base {
         license.approve(stranger, licenseId);
         vm.prank(stranger);
         license.transferFrom(payer, stranger, licenseId);
+        vm.prank(stranger);
+        market.cancelAll();
+        assertEq(market.epochOf(stranger), 1);
         uint256 tokenId = registry.tokenIdOf(assetId);
         vm.startPrank(publisher);
         registry.setApprovalForAll(stranger, true);

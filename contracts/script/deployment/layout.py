@@ -56,9 +56,18 @@ _ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
         a["TimelockController"],
     ],
     "UsageEscrow": lambda a: [a["AccessManager"], a["Directory"]],
+    "Market": lambda a: [a["Directory"]],
     "TestUSD": lambda a: [],
 }
-LISTED: Final = ("AssetRegistry", "PlanBook", "License", "LicenseSale", "RevenueRouter", "UsageEscrow")
+LISTED: Final = (
+    "AssetRegistry",
+    "PlanBook",
+    "License",
+    "LicenseSale",
+    "RevenueRouter",
+    "UsageEscrow",
+    "Market",
+)
 
 
 def _salt(deployer: str, name: str) -> bytes:

@@ -23,8 +23,8 @@ SCRIPTS = Path(__file__).resolve().parents[1]
 ANVIL = SCRIPTS.parent / "node_modules/.bin/anvil"
 DEPLOYER, OPERATOR, RECEIPT_KEY, STRANGER = (dev_account(i) for i in range(4))
 EXIT_DELAY_S = 10
-# ERC20Permit keeps the chain's id in its code, and is on development chains alone.
-CODE_DIFFERS = {"TestUSD"}
+# EIP-712 keeps the chain's id in the code of what signatures are made for.
+CODE_DIFFERS = {"TestUSD", "Market"}
 
 
 @pytest.fixture
