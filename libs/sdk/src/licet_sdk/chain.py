@@ -117,6 +117,12 @@ class Chain:
             )
         return Sent(tx_hash.to_0x_hex(), receipt["blockNumber"], receipt["gasUsed"], self._events(receipt))
 
+    def sign_typed_data(
+        self, domain: dict[str, Any], types: dict[str, Any], message: dict[str, Any]
+    ) -> bytes:
+        """The wallet's EIP-712 signature, 65 bytes."""
+        return bytes(account_of(self._config).sign_typed_data(domain, types, message).signature)
+
     def _events(self, receipt: Any) -> dict[str, dict[str, Any]]:
         """Last occurrence of each known event in a receipt, by name."""
         found: dict[str, dict[str, Any]] = {}
@@ -195,14 +201,14 @@ class Chain:
         """Pays the plan's price and receives a license; returns its token id."""
         to = _address(recipient or self.wallet)
         price = int(self.call("PlanBook", "termsOf", plan_id)[2])
-        self._approve("LicenseSale", price)
+        self.approve("LicenseSale", price)
         sent = self.send("LicenseSale", "purchase", plan_id, to, price)
         return int(sent.events["LicensePurchased"]["tokenId"]), sent
 
     def deposit(self, operator: str, amount: int) -> tuple[str, Sent]:
         """Locks `amount` in the escrow for use at one operator; returns the deposit id."""
         payee, token = _address(operator), _address(self.addresses["TestUSD"])
-        self._approve("UsageEscrow", amount)
+        self.approve("UsageEscrow", amount)
         sent = self.send("UsageEscrow", "deposit", payee, token, amount)
         return "0x" + sent.events["Deposited"]["depositId"].hex(), sent
 
@@ -230,7 +236,8 @@ class Chain:
         """TestUSD of an account, smallest unit."""
         return int(self.call("TestUSD", "balanceOf", _address(account or self.wallet)))
 
-    def _approve(self, spender: str, amount: int) -> None:
+    def approve(self, spender: str, amount: int) -> None:
+        """Lets a contract take this much of the wallet's TestUSD, if it may not already."""
         address = Web3.to_checksum_address(self.addresses[spender])
         if int(self.call("TestUSD", "allowance", self.wallet, address)) < amount:
             self.send("TestUSD", "approve", address, amount)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from licet_sdk.chain import Chain
     from licet_sdk.inference import Answer, Inference, Tensors
     from licet_sdk.licensing import Licensing
+    from licet_sdk.market import Market
     from licet_sdk.usage import Usage
     from licet_sdk.vault import Vault
 
@@ -37,6 +38,13 @@ class Client:
         from licet_sdk.chain import Chain
 
         return Chain(self.config)
+
+    @cached_property
+    def market(self) -> Market:
+        """Orders that the caller's wallet signs and fills."""
+        from licet_sdk.market import Market
+
+        return Market(self.chain)
 
     @cached_property
     def licensing(self) -> Licensing:

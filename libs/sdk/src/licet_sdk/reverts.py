@@ -17,6 +17,7 @@ _CONTRACTS = (
     "LicenseSale",
     "UsageEscrow",
     "RevenueRouter",
+    "Market",
     "Directory",
     "TestUSD",
 )
@@ -33,6 +34,11 @@ _REMEDIES = {
     "License_NotTransferable": "the plan's terms do not allow transfers",
     "UsageEscrow_InsufficientSpendable": "ask for at most the deposit's spendable amount",
     "UsageEscrow_ExitLocked": "withdraw after the unlock time",
+    "Market_NotInTime": "ask the maker for a new order",
+    "Market_NonceUsed": "the order was filled or cancelled; ask the maker for a new one",
+    "Market_EpochOver": "the maker cancelled all orders; ask for a new one",
+    "Market_StateChanged": "look at the token again, and ask the maker for a new order if you still want it",
+    "Market_SelfDealing": "fill somebody else's order, or cancel your own",
     "RevenueRouter_NothingToClaim": "nothing is owed yet; revenue arrives with sales and settlements",
 }
 
