@@ -240,6 +240,18 @@ def test_the_only_copy_of_live_leases_stays_until_the_next_segment_repeats_them(
     assert [f.terms.lease_id for f in recovered(folder)] == [mine.terms.lease_id]
 
 
+def test_a_segment_after_which_nothing_lives_goes_although_the_next_is_empty(folder: Path) -> None:
+    log = Log(folder, max_bytes=1 << 20, live=list, segment_bytes=1)
+    mine = lease(1)
+    log.add_lease(mine)
+    closed = end(log, mine, begin(log, mine), last=True)
+    log.flush()
+    reader = LogReader(folder)
+    assert [f.record for f in read_all(reader)] == [closed]
+    reader.confirm()
+    assert segment_numbers(folder) == [2]
+
+
 def recovered(folder: Path) -> list[Finished]:
     reader = LogReader(folder)
     read_all(reader)

@@ -84,11 +84,14 @@ class LogReader:
             later = [number for number in numbers if number > self._segment]
             if self._pass_damage(complete=bool(later)):
                 continue
-            # The next one repeats the leases that live; until it does, this one holds the only copy.
-            if not later or (len(later) == 1 and not _begun(segment_path(self.folder, later[0]))):
+            if not later or self._is_only_copy(later):
                 break
             self._segment, self._offset, self._skip = later[0], 0, 0
         return found
+
+    def _is_only_copy(self, later: list[int]) -> bool:
+        """Whether leases live that the next segment does not repeat yet."""
+        return bool(self._tracks) and len(later) == 1 and not _begun(segment_path(self.folder, later[0]))
 
     def recover(self) -> list[Finished]:
         """What the dead worker owed: calls without an end cost nothing, and every lease ends."""
