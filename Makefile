@@ -15,10 +15,10 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help install up down status logs demo test check bench models proto abi lock
+.PHONY: help install up down status logs demo test test-contracts check bench models proto abi lock
 
 help: ## list the commands
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  ARGS="…" is passed on; PROFILE=dev|test|demo picks the stack; PYTHON=python3.12 picks the interpreter'
 
 # Stamps inside make this a matter of a tenth of a second when nothing has changed.
@@ -43,6 +43,10 @@ demo: install ## tell the whole story, step by step (ARGS=--exit stops at the en
 test: install ## pass every test on real servers (ARGS="-k settlement" for some)
 	@$(RUN) tools/run_tests.py $(ARGS)
 
+# PROFILE=ci and PROFILE=deep fuzz longer.
+test-contracts: install ## prove what is promised about the contracts (PROFILE=ci takes an hour)
+	@$(RUN) tools/prove.py $(if $(filter ci deep,$(PROFILE)),--profile $(PROFILE)) $(ARGS)
+
 check: install ## lint, formats, types, import rules, dependencies, sizes
 	@$(RUN) tools/check.py $(ARGS)
 
@@ -59,5 +63,5 @@ proto: install ## generate Python from proto/
 abi: install ## build the contracts and write their ABIs
 	@$(RUN) tools/abi.py $(ARGS)
 
-lock: install ## resolve requirements.in and Triton's packages again
+lock: install ## resolve every lock again
 	@$(RUN) tools/lock.py $(ARGS)

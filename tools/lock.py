@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = {"requirements.in": "requirements.lock", "infra/local/triton.in": "infra/local/triton.lock"}
+LOCKS = {
+    "requirements.in": "requirements.lock",
+    "infra/local/triton.in": "infra/local/triton.lock",
+    "contracts/proof.in": "contracts/proof.lock",
+}
 UV = (
     *("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
     *("--generate-hashes", "--no-emit-index-url", "--no-header"),

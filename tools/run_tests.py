@@ -5,7 +5,6 @@ Servers that ran before stay up; those started here are stopped at the end.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from infra.local.launch import PartFailed  # noqa: E402 - the line above makes it importable
-from infra.local.paths import tools_path  # noqa: E402
 from infra.local.stack import Stack  # noqa: E402
 
 # Most tests wait for servers half of their time, so there is one process more than there are cores on a small machine.
@@ -22,11 +20,10 @@ from infra.local.stack import Stack  # noqa: E402
 PARALLEL = ("-n", "3", "--no-loadscope-reorder")
 
 
-def forge_tests() -> int:
-    """Every Solidity test; forge's exit code."""
-    # Inside contracts/: forge looks for its compiler from where it stands, whatever `--root` says.
-    env = {**os.environ, "PATH": tools_path()}
-    return subprocess.run(["forge", "test"], cwd=ROOT / "contracts", env=env, check=False).returncode
+def contracts_tests() -> int:
+    """Every Solidity test, and what else is proven where the contracts have changed; the exit code."""
+    argv = [sys.executable, "tools/prove.py", "--unless-proven"]
+    return subprocess.run(argv, cwd=ROOT, check=False).returncode
 
 
 def python_tests(args: list[str]) -> int:
@@ -44,7 +41,7 @@ def main(args: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     try:
-        contracts_failed = forge_tests() != 0
+        contracts_failed = contracts_tests() != 0
         if contracts_failed:
             print("the contracts' tests failed; the Python tests follow", flush=True)
         return 1 if python_tests(args) != 0 or contracts_failed else 0

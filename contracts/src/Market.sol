@@ -175,6 +175,8 @@ contract Market is IMarket, EIP712, ReentrancyGuardTransient {
     function _move(address token, address from, address to, uint256 amount) private {
         if (amount == 0 || from == to) return;
         uint256 before = IERC20(token).balanceOf(to);
+        // `from` is the caller, or the maker whose signature was checked.
+        // slither-disable-next-line arbitrary-send-erc20
         IERC20(token).safeTransferFrom(from, to, amount);
         uint256 received = IERC20(token).balanceOf(to) - before;
         if (received != amount) revert Market_AmountMismatch(token, amount, received);
@@ -186,7 +188,9 @@ contract Market is IMarket, EIP712, ReentrancyGuardTransient {
         } else if (order.standard == Standard.ERC1155) {
             IERC1155(order.token).safeTransferFrom(seller, buyer, order.tokenId, amount, "");
         } else {
-            // No receiver hook, as everywhere: a buyer that cannot hold the token did not sign or send this.
+            // No receiver hook, as everywhere: a buyer that cannot hold the token did not sign or send this. The seller
+            // is the caller, or the maker whose signature was checked.
+            // slither-disable-next-line arbitrary-send-erc20
             IERC721(order.token).transferFrom(seller, buyer, order.tokenId);
         }
     }

@@ -38,6 +38,8 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
         _directory = directory;
         _registry = registry;
         _treasury = treasury_;
+        // It holds from now: when that is needs no return value.
+        // slither-disable-next-line unused-return
         _fee.set(INITIAL_FEE_BP, 0);
     }
 

@@ -21,6 +21,7 @@ from infra.local.paths import (
     DOWNLOADS,
     HERE,
     LOCAL,
+    PROOF_VENV,
     REDIS,
     ROOT,
     STAMPS,
@@ -33,6 +34,7 @@ from infra.local.preflight import Machine, complaints
 
 REQUIREMENTS = ROOT / "requirements.lock"
 TRITON_LOCK = HERE / "triton.lock"
+PROOF_LOCK = CONTRACTS / "proof.lock"
 REDIS_LOCK = HERE / "redis.lock"
 TRITON_SERVER_LOCK = HERE / "tritonserver.lock"
 LOG = LOCAL / "install.log"
@@ -102,7 +104,7 @@ def every_step() -> list[Step]:
             "triton-venv",
             "Triton's own Python packages",
             lambda: [TRITON_LOCK.read_text()],
-            install_triton_venv,
+            lambda: install_venv(TRITON_VENV, TRITON_LOCK),
         ),
         Step("triton", "Triton server", lambda: [TRITON_SERVER_LOCK.read_text()], install_triton),
         Step("redis", "Redis", lambda: [REDIS_LOCK.read_text()], install_redis),
@@ -113,6 +115,12 @@ def every_step() -> list[Step]:
             "Foundry and Solidity",
             lambda: [(CONTRACTS / "package-lock.json").read_text()],
             install_node,
+        ),
+        Step(
+            "proof-venv",
+            "analysers of the contracts",
+            lambda: [PROOF_LOCK.read_text()],
+            lambda: install_venv(PROOF_VENV, PROOF_LOCK),
         ),
     ]
 
@@ -158,10 +166,10 @@ def link_project() -> None:
     node.symlink_to(NODE / "bin" / "node")
 
 
-def install_triton_venv() -> None:
-    """A second environment with what models may import inside Triton."""
-    run([str(PYTHON), "-m", "venv", "--clear", "--without-pip", str(TRITON_VENV)])
-    uv("install", "--python", str(TRITON_VENV / "bin/python"), "--require-hashes", "-r", str(TRITON_LOCK))
+def install_venv(folder: Path, lock: Path) -> None:
+    """An environment of its own, for packages that must not meet the services'."""
+    run([str(PYTHON), "-m", "venv", "--clear", "--without-pip", str(folder)])
+    uv("install", "--python", str(folder / "bin/python"), "--require-hashes", "-r", str(lock))
 
 
 def install_triton() -> None:

@@ -70,6 +70,8 @@ library DepositBook {
             IUsageEscrow.Exit storage exit = self.exits[open[i]];
             if (block.timestamp < exit.unlockTime) sum += exit.amount;
         }
+        // casting to 'uint128' is safe because a larger sum is not cast
+        // forge-lint: disable-next-line(unsafe-typecast)
         return sum < type(uint128).max ? uint128(sum) : type(uint128).max;
     }
 
@@ -110,7 +112,7 @@ library DepositBook {
     /// @dev Keeps the order of the others.
     function _remove(uint256[] storage ids, uint256 id) private {
         uint256 last = ids.length - 1;
-        bool found;
+        bool found = false;
         for (uint256 i = 0; i < last; ++i) {
             found = found || ids[i] == id;
             if (found) ids[i] = ids[i + 1];

@@ -60,6 +60,8 @@ library OperatorBook {
 
     /// @notice What this window has drawn.
     function drawnInWindow(Cap storage cap) internal view returns (uint128) {
+        // A window is its own name, not a balance that somebody else moves by one.
+        // slither-disable-next-line incorrect-equality
         return cap.window == _window() ? cap.drawn : 0;
     }
 

@@ -1,0 +1,89 @@
+"""A shortfall of what is proven about the contracts is one, however it looks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tools import prove
+
+
+def halmos(exitcode: int = 0, bounded: int = 0, count: int = prove.MIN_PROOFS) -> dict[str, Any]:
+    """A report of which the last proof ended so."""
+    good = {"exitcode": 0, "num_bounded_loops": 0, "num_paths": [3, 3, 0], "time": [0.1, 0.1, 0.0]}
+    results = [{**good, "name": f"check_{number}(uint256)"} for number in range(count - 1)]
+    last = {**good, "name": "check_last(uint256)", "exitcode": exitcode, "num_bounded_loops": bounded}
+    return {"test_results": {"test/proof/It.p.sol:ItProof": [*results, last]}}
+
+
+def test_every_proof_held() -> None:
+    verdict = prove.proven(halmos())
+    assert not verdict.shortfalls
+    assert verdict.summary.startswith(f"{prove.MIN_PROOFS} of {prove.MIN_PROOFS},")
+
+
+@pytest.mark.parametrize("report", [halmos(exitcode=1), halmos(exitcode=3), halmos(bounded=1)])
+def test_a_counterexample_an_unknown_and_a_cut_loop_are_no_proof(report: dict[str, Any]) -> None:
+    verdict = prove.proven(report)
+    assert verdict.shortfalls == ("check_last is not proven",)
+    assert verdict.summary.startswith(f"{prove.MIN_PROOFS - 1} of {prove.MIN_PROOFS},")
+
+
+def test_too_few_proofs_are_a_shortfall() -> None:
+    assert prove.proven(halmos(count=3)).shortfalls == (f"3 proofs, below {prove.MIN_PROOFS}",)
+
+
+def lcov(source: str, lines: int, hit: int, branches: int, taken: int) -> str:
+    return (
+        f"TN:\nSF:{source}\nDA:7,{int(hit == lines)}\nLF:{lines}\nLH:{hit}\n"
+        f"BRDA:8,0,0,-\nBRF:{branches}\nBRH:{taken}\nend_of_record\n"
+    )
+
+
+def test_coverage_counts_the_sources_and_nothing_else() -> None:
+    verdict = prove.covered(lcov("src/It.sol", 100, 100, 20, 19) + lcov("test/Base.sol", 100, 0, 20, 0))
+    assert not verdict.shortfalls
+    assert verdict.summary == "100.00% of lines (100 of 100), 95.00% of branches (19 of 20)"
+    assert verdict.detail == ("src/It.sol:8 branch not reached",)
+
+
+@pytest.mark.parametrize(
+    ("report", "shortfall"),
+    [
+        (lcov("src/It.sol", 1000, 989, 20, 20), "98.90% of lines, below 99%"),
+        (lcov("src/It.sol", 100, 100, 100, 94), "94.00% of branches, below 95%"),
+    ],
+)
+def test_coverage_below_its_bound_is_a_shortfall(report: str, shortfall: str) -> None:
+    assert prove.covered(report).shortfalls == (shortfall,)
+
+
+def test_no_coverage_is_a_shortfall() -> None:
+    assert len(prove.covered("").shortfalls) == 2
+
+
+def finding(impact: str) -> dict[str, str]:
+    return {"impact": impact, "check": "reentrancy", "description": "It calls\nsomebody"}
+
+
+def test_findings_of_high_and_medium_impact_are_shortfalls() -> None:
+    found = [finding(impact) for impact in ("High", "Medium", "Low", "Informational", "Optimization")]
+    assert prove.judged(found, []).shortfalls == (
+        "High: reentrancy: It calls",
+        "Medium: reentrancy: It calls",
+    )
+
+
+def test_a_suppression_needs_a_reason_and_there_are_few() -> None:
+    assert not prove.judged([], [("src/It.sol:3", "reentrancy", "nobody is called")]).shortfalls
+    assert prove.judged([], [("src/It.sol:3", "reentrancy", "")]).shortfalls == (
+        "src/It.sol:3: no reason for reentrancy",
+    )
+    many = [("src/It.sol:3", "reentrancy", "nobody is called")] * (prove.MAX_SUPPRESSIONS + 1)
+    assert len(prove.judged([], many).shortfalls) == 1
+
+
+def test_the_suppressions_of_the_sources_are_found() -> None:
+    assert all(reason for _, _, reason in prove.suppressions())
+    assert "src/RevenueRouter.sol" in {place.partition(":")[0] for place, _, _ in prove.suppressions()}
