@@ -2,7 +2,7 @@
 pragma solidity 0.8.30;
 
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
-import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IDirectory} from "./interfaces/IDirectory.sol";
 import {IERC7858} from "./interfaces/IERC7858.sol";
 import {ILicense} from "./interfaces/ILicense.sol";
@@ -11,6 +11,8 @@ import {Names} from "./libraries/Names.sol";
 
 /// @title Licences
 contract License is ILicense, ITokenState, ERC721 {
+    using SafeCast for uint256;
+
     IDirectory private immutable _directory;
 
     uint256 private _lastTokenId;
@@ -36,7 +38,7 @@ contract License is ILicense, ITokenState, ERC721 {
     {
         tokenId = ++_lastTokenId;
         _licenses[tokenId] =
-            Terms({planId: planId, startTime: from, endTime: until, ordinal: 0, transferable: transferable});
+            Terms({planId: planId.toUint64(), startTime: from, endTime: until, ordinal: 0, transferable: transferable});
         // No receiver hook: it could move the licence before the sale says that it was bought.
         _mint(recipient, tokenId);
         _announceTerm(tokenId, from, until);

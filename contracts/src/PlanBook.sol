@@ -57,6 +57,13 @@ contract PlanBook is IPlanBook {
     }
 
     /// @inheritdoc IPlanBook
+    function offerOf(uint256 planId) external view returns (Offer memory) {
+        _requireOpen(planId);
+        PlanTerms storage terms = _terms[planId];
+        return Offer(terms.assetId, terms.currency, terms.price, terms.period, terms.transferable);
+    }
+
+    /// @inheritdoc IPlanBook
     function isOpen(uint256 planId) external view returns (bool) {
         return planId != 0 && planId <= _planCount && !_closed[planId];
     }
@@ -67,7 +74,8 @@ contract PlanBook is IPlanBook {
     }
 
     function _requireKnown(uint256 planId) private view {
-        if (planId == 0 || planId > _planCount) revert PlanBook_UnknownPlan(planId);
+        // An asset's id is never 0, and a sale reads it anyway.
+        if (_terms[planId].assetId == 0) revert PlanBook_UnknownPlan(planId);
     }
 
     function _requireOpen(uint256 planId) private view {

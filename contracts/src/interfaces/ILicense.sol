@@ -8,13 +8,13 @@ import {IERC7858} from "./IERC7858.sol";
 /// Token ids count from 1. Movements are ERC-721's `Transfer`.
 interface ILicense is IERC7858 {
     /// @notice One licence.
-    /// @param planId Plan it is bound to.
+    /// @param planId Plan it is bound to; plans count from 1, so 64 bits hold them and the licence is one slot.
     /// @param startTime Unix seconds from which it is valid.
     /// @param endTime Unix seconds from which it is not; never 0.
     /// @param ordinal How often it was renewed.
     /// @param transferable As the plan says.
     struct Terms {
-        uint256 planId;
+        uint64 planId;
         uint64 startTime;
         uint64 endTime;
         uint32 ordinal;

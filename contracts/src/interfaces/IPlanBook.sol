@@ -33,6 +33,15 @@ interface IPlanBook {
         bytes32 termsDigest;
     }
 
+    /// @notice What a sale needs of a plan.
+    struct Offer {
+        bytes32 assetId;
+        address currency;
+        uint128 price;
+        uint64 period;
+        bool transferable;
+    }
+
     /// @notice A plan is on sale.
     event PlanCreated(uint256 indexed planId, bytes32 indexed assetId, address indexed creator, PlanTerms terms);
     /// @notice A plan takes no purchase and no renewal any more. Licences bought before keep their term.
@@ -76,6 +85,9 @@ interface IPlanBook {
 
     /// @notice Terms of a plan that takes purchases. Reverts when it is unknown or closed.
     function openTermsOf(uint256 planId) external view returns (PlanTerms memory);
+
+    /// @notice The part of `openTermsOf` that a sale needs, for a third of the gas.
+    function offerOf(uint256 planId) external view returns (Offer memory);
 
     /// @notice Whether a plan takes purchases; false when it is unknown.
     function isOpen(uint256 planId) external view returns (bool);
