@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IAccessManaged} from "@openzeppelin/contracts/access/manager/IAccessManaged.sol";
+import {IERC7432} from "../src/interfaces/IERC7432.sol";
 import {IDirectory} from "../src/interfaces/IDirectory.sol";
 import {Base} from "./Base.sol";
 
@@ -25,6 +26,9 @@ contract ExitsTest is Base {
         "License.safeTransferFrom(address,address,uint256,bytes)",
         "License.setApprovalForAll(address,bool)",
         "License.transferFrom(address,address,uint256)",
+        "License.burn(uint256)",
+        "License.unlockToken(address,uint256)",
+        "License.revokeRole(address,uint256,bytes32)",
         "AssetRegistry.approve(address,uint256)",
         "AssetRegistry.safeTransferFrom(address,address,uint256)",
         "AssetRegistry.safeTransferFrom(address,address,uint256,bytes)",
@@ -41,6 +45,9 @@ contract ExitsTest is Base {
         "PlanBook.closePlan(uint256)",
         "License.mint(address,uint256,uint64,uint64,bool)",
         "License.renew(uint256,uint64)",
+        "License.lock(uint256)",
+        "License.grantRole((bytes32,address,uint256,address,uint64,bool,bytes))",
+        "License.setRoleApprovalForAll(address,address,bool)",
         "LicenseSale.purchase(uint256,address,uint128)",
         "LicenseSale.renew(uint256,uint128)",
         "LicenseSale.purchaseWithPermit(uint256,address,uint128,(uint256,uint8,bytes32,bytes32))",
@@ -177,6 +184,11 @@ contract ExitsTest is Base {
         _settleOne(id, 100);
         escrow.setExitDelay(14 days);
         skip(EXIT_DELAY);
+        IERC7432.Role memory role = IERC7432.Role(
+            license.USER_ROLE(), address(license), licenseId, stranger, uint64(block.timestamp) + 1 days, false, ""
+        );
+        vm.prank(buyer);
+        license.grantRole(role);
         _closeEverything();
 
         vm.prank(payer);
@@ -192,8 +204,10 @@ contract ExitsTest is Base {
         router.claim(address(usd));
         assertEq(usd.balanceOf(address(router)), 0);
 
-        vm.prank(buyer);
+        vm.startPrank(buyer);
+        license.unlockToken(address(license), licenseId);
         license.safeTransferFrom(buyer, payer, licenseId);
+        vm.stopPrank();
         vm.prank(payer);
         license.approve(stranger, licenseId);
         vm.prank(stranger);
@@ -207,6 +221,9 @@ contract ExitsTest is Base {
         registry.transferFrom(publisher, stranger, tokenId);
         vm.stopPrank();
         assertEq(license.ownerOf(licenseId), stranger);
+        vm.prank(stranger);
+        license.burn(licenseId);
+        assertEq(license.balanceOf(stranger), 0);
         assertEq(registry.ownerOf(tokenId), stranger);
     }
 }

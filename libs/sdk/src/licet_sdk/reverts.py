@@ -31,6 +31,8 @@ _REMEDIES = {
     "LicenseSale_PriceAboveMax": "read the plan's price again",
     "ERC20InsufficientBalance": "fund the wallet with the plan's currency",
     "ERC20InsufficientAllowance": "approve the contract for the amount",
+    "LicenseSale_IntentExpired": "sign a new intent with a later deadline",
+    "License_Locked": "unlock the license first; an irrevocable delegation ends at its own time",
     "License_NotTransferable": "the plan's terms do not allow transfers",
     "UsageEscrow_InsufficientSpendable": "ask for at most the deposit's spendable amount",
     "UsageEscrow_ExitLocked": "withdraw after the unlock time",

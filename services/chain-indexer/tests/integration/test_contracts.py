@@ -100,9 +100,16 @@ class Path:
         for spender in ("LicenseSale", "UsageEscrow"):
             address = checksum(self.deployed.contracts[spender])
             await self.send(buyer, "TestUSD", "approve", address, 10**12)
-        for _ in range(2):
+        for _ in range(3):
             await self.send(buyer, "LicenseSale", "purchase", 1, checksum(buyer), PRICE)
         await self.send(buyer, "LicenseSale", "renew", 1, PRICE)
+        role, token = await self.view("License", "USER_ROLE"), checksum(self.deployed.contracts["License"])
+        lent_until = await self.view("License", "endTime", 2)
+        user = checksum(self.of(9))
+        await self.send(buyer, "License", "grantRole", (role, token, 2, user, lent_until, True, b""))
+        await self.send(buyer, "License", "lock", 2)
+        await self.send(buyer, "License", "unlockToken", token, 2)
+        await self.send(buyer, "License", "burn", 3)
         await self.send(buyer, "License", "transferFrom", checksum(buyer), checksum(self.of(SECOND)), 2)
 
     async def use(self) -> None:
@@ -211,6 +218,8 @@ async def test_mirror_says_what_the_contracts_say(path: Path, engine: AsyncEngin
         mine = (held_license.plan_id, held_license.start_time, held_license.end_time, held_license.ordinal)
         assert mine == tuple(on_chain[:4])
 
+    assert (await row_of(engine, r.License, cid, 3)).holder == "0x" + "00" * 20, "burned"
+
     deposit = await row_of(engine, r.Deposit, cid, "0x" + path.deposit.hex())
     on_chain = await path.view("UsageEscrow", "depositOf", path.deposit)
     assert (deposit.total - deposit.drawn, deposit.drawn) == tuple(on_chain[3:])
@@ -248,7 +257,17 @@ async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, e
     payloads = {field.name for field in chain_pb2.ChainEvent.DESCRIPTOR.oneofs_by_name["payload"].fields}
     assert names == payloads
     moved = [e.license_transferred for e in events if e.WhichOneof("payload") == "license_transferred"]
-    assert [(m.token_id, m.plan_id, m.asset_id) for m in moved] == [("2", "1", path.asset)]
+    assert [(m.token_id, m.plan_id, m.asset_id, m.to) for m in moved] == [
+        ("3", "1", path.asset, "0x" + "00" * 20),
+        ("2", "1", path.asset, path.of(SECOND)),
+    ]
+    lent = [e.update_user for e in events if e.HasField("update_user")]
+    assert [(u.token_id, u.plan_id, u.asset_id, u.user) for u in lent] == [
+        ("2", "1", path.asset, path.of(9)),
+        ("2", "1", path.asset, "0x" + "00" * 20),
+    ]
+    assert lent[0].expires > 0
+    assert lent[1].expires == 0
     paid_by = {e.revenue_received.payer_contract for e in events if e.HasField("revenue_received")}
     assert paid_by == {path.deployed.contracts["LicenseSale"], path.deployed.contracts["UsageEscrow"]}
     drawn = [e.exit_drawn for e in events if e.HasField("exit_drawn")]

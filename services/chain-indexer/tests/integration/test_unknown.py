@@ -59,7 +59,7 @@ CASES: dict[str, tuple[Said, str]] = {
                 "License", "Transfer", {"from": "0x" + "a0" * 20, "to": "0x" + "a1" * 20, "tokenId": 77}
             ),
         ),
-        "licence 77 moved",
+        "licence 77 changed",
     ),
     "deposit that spends what it never had": (
         ("UsageEscrow", event_entry("UsageEscrow", "Deposited", DEPOSIT)),

@@ -36,6 +36,8 @@ def values_of(kind: str, components: list[dict[str, Any]]) -> st.SearchStrategy[
         return st.binary(min_size=32, max_size=32)
     if kind == "bool":
         return st.booleans()
+    if kind == "bytes":
+        return st.binary(max_size=100)
     assert kind == "string"
     return st.text(max_size=100)
 

@@ -94,6 +94,10 @@ def _license_transferred(a: Args, _chain: Chain) -> p.Payload | None:
     return p.LicenseTransferred(a["tokenId"], 0, "", a["from"], a["to"])
 
 
+def _update_user(a: Args, _chain: Chain) -> p.Payload:
+    return p.UpdateUser(a["tokenId"], 0, "", a["user"], _time(a["expires"]))
+
+
 def _license_purchased(a: Args, _chain: Chain) -> p.Payload:
     return p.LicensePurchased(
         a["tokenId"],
@@ -218,6 +222,7 @@ MEANINGS: dict[tuple[str, str], Meaning] = {
     ("PlanBook", "PlanCreated"): _plan_created,
     ("PlanBook", "PlanClosed"): _plan_closed,
     ("License", "Transfer"): _license_transferred,
+    ("License", "UpdateUser"): _update_user,
     ("LicenseSale", "LicensePurchased"): _license_purchased,
     ("LicenseSale", "LicenseRenewed"): _license_renewed,
     ("UsageEscrow", "OperatorKeySet"): _operator_key_set,

@@ -2,7 +2,7 @@
 
 A general ABI decoder walks type objects for each value; here each event becomes a tuple of readers over the hex text of
 the log, two orders of magnitude faster, and as strict: padding must be zero, lengths must be inside the data. Values:
-address and bytes32 as lowercase 0x-hex, integers as int, bool, string as str, tuples as dict.
+address, bytes and bytes32 as lowercase 0x-hex, integers as int, bool, string as str, tuples as dict.
 Format: Solidity ABI specification, "Events" and "Formal Specification of the Encoding".
 """
 
@@ -75,19 +75,27 @@ def _tail(text: str, base: int, head: int) -> int:
     return start
 
 
-def _string(text: str, base: int, head: int) -> str:
+def _bytes(text: str, base: int, head: int) -> str:
     start = _tail(text, base, head)
     size = int(_word(text, start), 16)
     padded = start + WORD + -(-size // 32) * WORD
     if padded > len(text):
-        raise MalformedLog("string longer than the data")
+        raise MalformedLog("bytes longer than the data")
     end = start + WORD + size * _BYTES
     if text[end:padded].strip("0"):
-        raise MalformedLog("string with dirty padding")
+        raise MalformedLog("bytes with dirty padding")
+    return text[start + WORD : end]
+
+
+def _string(text: str, base: int, head: int) -> str:
     try:
-        return bytes.fromhex(text[start + WORD : end]).decode()
+        return bytes.fromhex(_bytes(text, base, head)).decode()
     except UnicodeDecodeError as error:
         raise MalformedLog("string is not UTF-8") from error
+
+
+def _hex_bytes(text: str, base: int, head: int) -> str:
+    return "0x" + _bytes(text, base, head)
 
 
 def _tuple(components: Iterable[Abi]) -> tuple[Reader, bool]:
@@ -116,6 +124,8 @@ def _reader(parameter: Abi) -> tuple[Reader, bool, int]:
         return read, dynamic, width
     if kind == "string":
         return _string, True, WORD
+    if kind == "bytes":
+        return _hex_bytes, True, WORD
     if kind.startswith("uint") and kind[4:].isdigit():
         return _unsigned(int(kind[4:])), False, WORD
     match kind:

@@ -17,7 +17,7 @@ from licet_indexer.domain.chain import Chain, Site
 
 
 class UnknownLicense(PermanentError):
-    """A licence moved that the mirror has never seen."""
+    """A licence moved, or was lent, that the mirror has never seen."""
 
     code = "unknown_license"
 
@@ -32,7 +32,7 @@ def touched(payload: p.Payload, chain_id: int) -> list[r.RowKey]:  # noqa: C901,
             return [(r.Asset, (chain_id, payload.asset_id)), (r.Version, version)]
         case p.PlanCreated() | p.PlanClosed():
             return [(r.Plan, (chain_id, payload.plan_id))]
-        case p.LicensePurchased() | p.LicenseRenewed() | p.LicenseTransferred():
+        case p.LicensePurchased() | p.LicenseRenewed() | p.LicenseTransferred() | p.UpdateUser():
             return [(r.License, (chain_id, payload.token_id))]
         case p.Deposited():
             return [(r.Deposit, (chain_id, payload.deposit_id))]
@@ -59,7 +59,7 @@ def touched(payload: p.Payload, chain_id: int) -> list[r.RowKey]:  # noqa: C901,
 def fold(payload: p.Payload, at: Site, chain: Chain, rows: r.Rows) -> p.Payload:  # noqa: C901 - one flat case a table
     """Applies one event and returns it, completed where the log alone does not say everything.
 
-    Raises UnknownLicense, with nothing applied, for the move of a licence that the mirror does not hold.
+    Raises UnknownLicense, with nothing applied, for the move or the loan of a licence that the mirror does not hold.
     """
     match payload:
         case p.AssetRegistered() | p.AssetTransferred() | p.VersionPublished() | p.VersionActivated():
@@ -68,6 +68,9 @@ def fold(payload: p.Payload, at: Site, chain: Chain, rows: r.Rows) -> p.Payload:
             _fold_plan(payload, at, rows)
         case p.LicenseTransferred():
             return _fold_transfer(payload, at, rows)
+        case p.UpdateUser():
+            held = _held(payload, at, rows)
+            return replace(payload, plan_id=held.plan_id, asset_id=held.asset_id)
         case p.LicensePurchased() | p.LicenseRenewed():
             _fold_license(payload, at, chain, rows)
         case p.Deposited() | p.ExitRequested() | p.ExitDrawn() | p.Withdrawn():
@@ -166,10 +169,15 @@ def _fold_plan(payload: p.PlanCreated | p.PlanClosed, at: Site, rows: r.Rows) ->
     )
 
 
-def _fold_transfer(payload: p.LicenseTransferred, at: Site, rows: r.Rows) -> p.LicenseTransferred:
+def _held(payload: p.LicenseTransferred | p.UpdateUser, at: Site, rows: r.Rows) -> r.License:
     held = rows.get(r.License, at.chain_id, payload.token_id)
     if held is None:
-        raise UnknownLicense(f"licence {payload.token_id} moved, but its purchase is not in the mirror")
+        raise UnknownLicense(f"licence {payload.token_id} changed, but its purchase is not in the mirror")
+    return held
+
+
+def _fold_transfer(payload: p.LicenseTransferred, at: Site, rows: r.Rows) -> p.LicenseTransferred:
+    held = _held(payload, at, rows)
     rows.put(replace(held, holder=payload.to, changed_block=at.block_number))
     return replace(payload, plan_id=held.plan_id, asset_id=held.asset_id)
 

@@ -123,6 +123,20 @@ class LicenseTransferred:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateUser:
+    """The holder lets `user` use a licence until `expires`, Unix seconds; the zero address and 0: nobody any more.
+
+    Plan and asset come from the mirror. Named by ERC-4907.
+    """
+
+    token_id: int
+    plan_id: int
+    asset_id: str
+    user: str
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
 class Deposited:
     """Money came in. `balance` is spendable afterwards; `total` adds all that settlements ever drew."""
 
@@ -260,6 +274,7 @@ Payload = (
     | LicensePurchased
     | LicenseRenewed
     | LicenseTransferred
+    | UpdateUser
     | Deposited
     | ExitRequested
     | ExitDrawn

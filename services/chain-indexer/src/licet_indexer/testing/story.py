@@ -110,6 +110,11 @@ def _transfer(r: random.Random) -> dict[str, Any]:
     return {"from": giver, "to": _address(0xA0, r.randrange(3)), "tokenId": r.randrange(LICENSES)}
 
 
+def _user(r: random.Random) -> dict[str, Any]:
+    user, expires = r.choice([(_address(0xA0, r.randrange(3)), r.randrange(2**40)), (_address(0, 0), 0)])
+    return {"tokenId": r.randrange(LICENSES), "user": user, "expires": expires}
+
+
 def _settlement(r: random.Random) -> dict[str, Any]:
     return {
         "operator": _address(0xB0, r.randrange(2)),
@@ -162,6 +167,7 @@ _TELLERS: tuple[tuple[str, str, Callable[[random.Random], dict[str, Any]]] | Non
     ("PlanBook", "PlanCreated", _plan),
     ("PlanBook", "PlanClosed", _plan),
     ("License", "Transfer", _transfer),
+    ("License", "UpdateUser", _user),
     ("LicenseSale", "LicensePurchased", _license),
     ("LicenseSale", "LicensePurchased", _license),
     ("LicenseSale", "LicenseRenewed", _license),

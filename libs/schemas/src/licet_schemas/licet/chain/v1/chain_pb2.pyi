@@ -74,6 +74,7 @@ class ChainEvent(_message.Message):
     ITEM_SETTLED_FIELD_NUMBER: _builtins.int
     OPERATOR_KEY_SET_FIELD_NUMBER: _builtins.int
     EXIT_DRAWN_FIELD_NUMBER: _builtins.int
+    UPDATE_USER_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """chain_id:block_hash:log_index:kind:incarnation"""
     chain_id: _builtins.int
@@ -124,6 +125,8 @@ class ChainEvent(_message.Message):
     def operator_key_set(self) -> Global___OperatorKeySet: ...
     @_builtins.property
     def exit_drawn(self) -> Global___ExitDrawn: ...
+    @_builtins.property
+    def update_user(self) -> Global___UpdateUser: ...
     def __init__(
         self,
         *,
@@ -156,12 +159,13 @@ class ChainEvent(_message.Message):
         item_settled: Global___ItemSettled | None = ...,
         operator_key_set: Global___OperatorKeySet | None = ...,
         exit_drawn: Global___ExitDrawn | None = ...,
+        update_user: Global___UpdateUser | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_transferred", b"license_transferred", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_transferred", b"license_transferred", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_transferred", b"license_transferred", "log_index", b"log_index", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_transferred", b"license_transferred", "log_index", b"log_index", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_transferred", "deposited", "exit_requested", "withdrawn", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_transferred", "deposited", "exit_requested", "withdrawn", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn", "update_user"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -463,6 +467,8 @@ Global___LicenseRenewed: _TypeAlias = LicenseRenewed  # noqa: Y015
 
 @_typing.final
 class LicenseTransferred(_message.Message):
+    """A burn is a transfer to the zero address: the license is gone for good."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TOKEN_ID_FIELD_NUMBER: _builtins.int
@@ -489,6 +495,39 @@ class LicenseTransferred(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LicenseTransferred: _TypeAlias = LicenseTransferred  # noqa: Y015
+
+@_typing.final
+class UpdateUser(_message.Message):
+    """The holder lets an account use the license until a time, or nobody any more (the zero address and 0). Named by ERC-4907."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    PLAN_ID_FIELD_NUMBER: _builtins.int
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    EXPIRES_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.str
+    plan_id: _builtins.str
+    asset_id: _builtins.str
+    user: _builtins.str
+    expires: _builtins.int
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.str = ...,
+        plan_id: _builtins.str = ...,
+        asset_id: _builtins.str = ...,
+        user: _builtins.str = ...,
+        expires: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "expires", b"expires", "plan_id", b"plan_id", "token_id", b"token_id", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateUser: _TypeAlias = UpdateUser  # noqa: Y015
 
 @_typing.final
 class Deposited(_message.Message):
