@@ -183,6 +183,22 @@ def test_buy_and_deposit_move_real_money(customer: tuple[Shell, Buyer], installa
     assert "/absent.json" in gone["message"]
 
 
+def test_delegate_and_undelegate_say_what_the_chain_says(
+    customer: tuple[Shell, Buyer], installation: Installation
+) -> None:
+    person, buyer = customer
+    chain, user = installation.world.chain, installation.world.actor("operator").address
+    lent = person.run("delegate", str(buyer.license_id), user, "--json").value
+    assert lent["user"] == chain.call("License", "userOf", buyer.license_id) == user
+    assert lent["until"] == chain.call("License", "endTime", buyer.license_id)
+    person.run("undelegate", str(buyer.license_id), "--json")
+    assert chain.call("License", "userExpires", buyer.license_id) == 0
+    again = person.run("undelegate", str(buyer.license_id), "--json").refusal(BY_CONTRACT)
+    assert again["error"] == "License_NotDelegated"
+    past = person.run("delegate", str(buyer.license_id), user, "--until", "1", "--json").refusal(BY_CONTRACT)
+    assert past["error"] == "License_InvalidDelegation"
+
+
 def test_a_new_key_calls_and_its_use_is_listed(
     customer: tuple[Shell, Buyer], installation: Installation, rows_file: str
 ) -> None:

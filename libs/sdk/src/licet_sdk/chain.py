@@ -221,6 +221,23 @@ class Chain:
         """Gives a license away; the former holder's calls are refused from the next block on."""
         return self.send("License", "transferFrom", self.wallet, _address(to), token_id)
 
+    def delegate_license(self, token_id: int, user: str, until: int, *, revocable: bool = True) -> Sent:
+        """Lets another account use a license instead of the wallet until then, Unix seconds, within its term.
+
+        An irrevocable delegation cannot be taken back and locks the license until `unlockToken` after its end.
+        """
+        role = bytes(self.call("License", "USER_ROLE"))
+        token = Web3.to_checksum_address(self.addresses["License"])
+        return self.send(
+            "License", "grantRole", (role, token, token_id, _address(user), until, revocable, b"")
+        )
+
+    def end_delegation(self, token_id: int) -> Sent:
+        """Takes a delegated license back, or gives it back; the user's calls are refused from the next block on."""
+        role = bytes(self.call("License", "USER_ROLE"))
+        token = Web3.to_checksum_address(self.addresses["License"])
+        return self.send("License", "revokeRole", token, token_id, role)
+
     # --- owner
 
     def claim(self, asset_ids: Sequence[str]) -> tuple[int, Sent]:

@@ -121,3 +121,24 @@ async def test_an_address_with_a_typing_error_is_refused_before_anything_is_paid
     for spelled in (good, good.lower(), "0x" + good[2:].upper()):
         token_id, _ = buyer.buy(plan_id, spelled)
         assert buyer.call("License", "ownerOf", token_id) == good
+
+
+async def test_a_license_is_delegated_and_taken_back(wallet: Any) -> None:
+    publisher, buyer, user = wallet(PUBLISHER), wallet(BUYER), wallet(OTHER).wallet
+    asset_id, _ = publisher.register_asset("clinic/risk")
+    plan_id, _ = publisher.create_plan(asset_id, offer(wallet))
+    buyer.send("TestUSD", "mint", buyer.wallet, 5_000_000)
+    token_id, _ = buyer.buy(plan_id)
+    end = buyer.call("License", "endTime", token_id)
+    sent = buyer.delegate_license(token_id, user, end)
+    assert sent.events["UpdateUser"] == {"tokenId": token_id, "user": user, "expires": end}
+    assert buyer.call("License", "userOf", token_id) == user
+    buyer.end_delegation(token_id)
+    assert int(buyer.call("License", "userOf", token_id), 16) == 0
+    with pytest.raises(ChainError) as beyond:
+        buyer.delegate_license(token_id, user, end + 1)
+    assert beyond.value.code == "License_InvalidDelegation"
+    assert beyond.value.remedy
+    buyer.delegate_license(token_id, user, end, revocable=False)
+    with pytest.raises(ChainError, match="License_Delegated"):
+        buyer.end_delegation(token_id)

@@ -36,6 +36,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Run:
         ("buy", "one"),
         ("buy", "0"),
         ("buy", "9" * 96),
+        ("delegate", "0", "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955"),
+        ("undelegate",),
         ("nothing",),
         ("usage", "--limit", "0"),
         ("usage", "--colour"),

@@ -25,6 +25,8 @@ REFUSAL_STATUS: Final = MappingProxyType(
         "license_expired": 403,
         "license_transferred": 403,
         "license_revoked": 403,
+        "license_delegated": 403,
+        "delegation_ended": 403,
         "policy_denied": 403,
         "model_unknown": 404,
         "request_too_large": 413,

@@ -135,6 +135,16 @@ def _transferred(event: chain.ChainEvent, contracts: Contracts) -> Said | None:
     return _license(event, contracts, said.token_id), FactKind.LICENSE_TRANSFERRED, body
 
 
+def _delegated(event: chain.ChainEvent, contracts: Contracts) -> Said:
+    said = event.update_user
+    user = "" if said.user == _NOBODY else said.user
+    return (
+        _license(event, contracts, said.token_id),
+        FactKind.LICENSE_DELEGATED,
+        {"user": user, "until": said.expires},
+    )
+
+
 def _deposit(name: str) -> Callable[[chain.ChainEvent, Contracts], Said]:
     def read(event: chain.ChainEvent, contracts: Contracts) -> Said:
         said: Any = getattr(event, name)
@@ -167,6 +177,7 @@ _READERS: dict[str, Callable[[chain.ChainEvent, Contracts], Said | None]] = {
     "license_purchased": _purchased,
     "license_renewed": _renewed,
     "license_transferred": _transferred,
+    "update_user": _delegated,
     "deposited": _deposit("deposited"),
     "exit_requested": _deposit("exit_requested"),
     "exit_drawn": _deposit("exit_drawn"),
@@ -232,6 +243,8 @@ def grant_message(grant: Grant, account_id: str) -> licensing.GrantChanged:
         currency=grant.currency,
         operator=grant.operator,
         end_time=grant.end_time,
+        user=grant.user,
+        user_until=grant.user_until,
     )
 
 

@@ -1,14 +1,13 @@
-"""What a holder does to a license on chain never leaves access behind, and never gives any."""
+"""A burned license leaves no access behind."""
 
 from __future__ import annotations
 
 from licet_licensing.domain.codes import Code
 from licet_licensing.testing.words import (
     ALICE,
-    ASSET_ID,
     BOB,
+    NOBODY,
     PERIOD_S,
-    event,
     grant_id,
     renewed,
     retracted,
@@ -16,9 +15,6 @@ from licet_licensing.testing.words import (
     transferred,
 )
 from licet_licensing.testing.world import World
-from licet_schemas.licet.chain.v1 import chain_pb2 as chain
-
-NOBODY = "0x" + "00" * 20
 
 
 async def test_a_burn_ends_the_grant_and_its_leases(world: World) -> None:
@@ -55,18 +51,3 @@ async def test_a_burn_that_a_reorg_takes_back_and_gives_again_ends_it_again(worl
     await world.hear(returned(burned))
     assert (await world.refusal(ALICE)).code == Code.LICENSE_TRANSFERRED
     assert (await world.revocations())[-1][:2] == (grant_id(), generation + 1)
-
-
-async def test_a_delegation_changes_no_grant(world: World) -> None:
-    """Who may use a delegated license is not decided by its events yet: the holder alone, as before."""
-    await world.market()
-    await world.buy()
-    before = await world.grant()
-    said = chain.UpdateUser(token_id="1", plan_id="1", asset_id=ASSET_ID, user=BOB, expires=2**40)
-    await world.hear(event(7, 0, update_user=said))
-    assert await world.grant() == before
-    assert (await world.refusal(BOB)).code == Code.LICENSE_MISSING
-    assert (await world.lease(ALICE)).generation == 1
-    await world.hear(transferred(8, ALICE, NOBODY))
-    assert (await world.refusal(ALICE)).code == Code.LICENSE_TRANSFERRED
-    assert (await world.refusal(BOB)).code == Code.LICENSE_MISSING

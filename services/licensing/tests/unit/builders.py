@@ -40,9 +40,16 @@ def window(ordinal: int = 0, *, block: int = 10, end: int = END, payer: str = AL
 
 
 def said(
-    *, holder: str = ALICE, moved: bool = False, final_block: int = 100, plan: Plan = PLAN, **w: Any
+    *,
+    holder: str = ALICE,
+    moved: bool = False,
+    final_block: int = 100,
+    plan: Plan = PLAN,
+    user: str = "",
+    until: int = 0,
+    **w: Any,
 ) -> LicenseWindow:
-    return LicenseWindow(window(**w), holder, moved, plan, final_block)
+    return LicenseWindow(window(**w), holder, moved, plan, final_block, user, until)
 
 
 def license_grant(*, free: int = 100, **changes: Any) -> Grant:

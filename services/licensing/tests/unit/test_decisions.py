@@ -20,7 +20,7 @@ from licet_licensing.domain.decisions import (
     decide,
     lease_size,
 )
-from licet_licensing.domain.grants import Balance, GrantState
+from licet_licensing.domain.grants import Balance, Grant, GrantState
 
 from .builders import ALICE, ASSET, BOB, NOW, OPERATOR, PLAN, deposit_grant, license_grant
 
@@ -30,7 +30,8 @@ PRICED = replace(PLAN, unit_price=7)
 
 
 def scene(**changes: Any) -> Scene:
-    base = Scene(now=NOW, account_id="acc", asset=ASSET, mirror=MIRROR, plans={PLAN.plan_key: PLAN})
+    plans, mine = {PLAN.plan_key: PLAN}, frozenset({ALICE})
+    base = Scene(now=NOW, account_id="acc", asset=ASSET, mirror=MIRROR, plans=plans, wallets=mine)
     return replace(base, **changes)
 
 
@@ -202,3 +203,56 @@ def test_leases_shrink_to_single_calls_near_the_end() -> None:
         sizes.append(lease_size(Ask(wanted=100, minimum=1), free, workers=4))
         free -= sizes[-1]
     assert sizes == [5, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1]
+
+
+def lent(**changes: Any) -> Grant:
+    return license_grant(wallet=BOB, user=ALICE, user_until=int(NOW) + 5, **changes)
+
+
+def test_a_delegated_license_is_used_by_its_user_alone_and_by_its_holder_alone_from_its_end_on() -> None:
+    grant = lent()
+    rights = {ALICE: scene(licenses=(grant,)), BOB: scene(licenses=(grant,), wallets=frozenset({BOB}))}
+    approved(decide(ask(), rights[ALICE], POLICY))
+    assert refused(decide(ask(), rights[BOB], POLICY)).code is Code.LICENSE_DELEGATED
+    later = {wallet: replace(seen, now=NOW + 5) for wallet, seen in rights.items()}
+    assert refused(decide(ask(), later[ALICE], POLICY)).code is Code.DELEGATION_ENDED
+    approved(decide(ask(), later[BOB], POLICY))
+
+
+def test_no_lease_outlives_a_delegation_nor_one_of_the_deposit_beside_it() -> None:
+    assert approved(decide(ask(), scene(licenses=(lent(),)), POLICY)).ttl_ms == 5_000
+    used_up = lent(balance=Balance(target=100, spent=100))
+    rights = scene(licenses=(used_up,), deposits=(deposit_grant(),), plans={PRICED.plan_key: PRICED})
+    assert approved(decide(ask(), rights, POLICY)).ttl_ms == 5_000
+
+
+def test_own_licenses_come_before_delegated_ones() -> None:
+    own = license_grant(grant_id="z", end_time=9_000)
+    assert approved(decide(ask(), scene(licenses=(lent(grant_id="a"), own)), POLICY)).grant == own
+
+
+def test_an_ended_or_foreign_right_is_told_as_what_it_is() -> None:
+    gone = frozenset({Code.DELEGATION_ENDED})
+    assert refused(decide(ask(), scene(history=gone), POLICY)).code is Code.DELEGATION_ENDED
+    assert (
+        refused(decide(ask(), scene(licenses=(lent(end_time=int(NOW)),)), POLICY)).code
+        is Code.LICENSE_EXPIRED
+    )
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(1, 20))
+def test_at_no_moment_may_two_wallets_use_one_license(at: int, until: int, end: int) -> None:
+    grant = license_grant(wallet=BOB, user=ALICE, user_until=until, end_time=end)
+    for now in (float(at), at + 0.5):
+        seen = replace(MIRROR, heard_at=now)
+        users = {
+            wallet
+            for wallet in (ALICE, BOB)
+            if isinstance(
+                decide(
+                    ask(), scene(licenses=(grant,), now=now, mirror=seen, wallets=frozenset({wallet})), POLICY
+                ),
+                Approval,
+            )
+        }
+        assert users == (set() if now >= end else {ALICE} if now < until else {BOB})

@@ -10,7 +10,9 @@ from licet_sdk.cli.money import format_amount, parse_amount
 from licet_sdk.cli.output import Output
 from licet_sdk.cli.session import connect
 
-MAX_PLAN_ID = 2**256 - 1
+MAX_PLAN_ID = MAX_LICENSE_ID = 2**256 - 1
+MAX_TIME = 2**64 - 1
+LicenseId = Annotated[int, typer.Argument(help="License that the wallet holds.", min=1, max=MAX_LICENSE_ID)]
 key = typer.Typer(no_args_is_help=True)
 
 
@@ -35,6 +37,38 @@ def buy(
         },
         "license bought",
     )
+
+
+def delegate(
+    context: typer.Context,
+    license_id: LicenseId,
+    user: Annotated[str, typer.Argument(help="Address that uses the license instead of its holder.")],
+    until: Annotated[int, typer.Option(help="Unix seconds; default: the license's end.", max=MAX_TIME)] = 0,
+    irrevocable: Annotated[bool, typer.Option(help="Cannot be taken back; locks the license.")] = False,
+) -> None:
+    """Lets another account use a license until a time within its term."""
+    output: Output = context.obj
+    client = connect(context)
+    with output.step("delegating the license"):
+        end = until or int(client.chain.call("License", "endTime", license_id))
+        sent = client.chain.delegate_license(license_id, user, end, revocable=not irrevocable)
+    said = sent.events["UpdateUser"]
+    output.show(
+        {"license": license_id, "user": said["user"], "until": said["expires"], "tx_hash": sent.tx_hash},
+        "license delegated",
+    )
+
+
+def undelegate(
+    context: typer.Context,
+    license_id: LicenseId,
+) -> None:
+    """Takes a delegated license back, or gives it back as its user."""
+    output: Output = context.obj
+    client = connect(context)
+    with output.step("ending the delegation"):
+        sent = client.chain.end_delegation(license_id)
+    output.show({"license": license_id, "tx_hash": sent.tx_hash}, "delegation ended")
 
 
 def deposit(

@@ -115,6 +115,8 @@ class GrantView(BaseModel):
     operator: str
     currency: str
     end_time: int
+    user: str
+    user_until: int
     granted: str
     free: str
     leased: str

@@ -7,7 +7,19 @@ from datetime import datetime
 from typing import Any
 
 from licet_kit.ids import new_id
-from sqlalchemy import Row, Select, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -46,6 +58,8 @@ def _grant(row: Row[Any]) -> Grant:
         generation=row.generation,
         version=row.version,
         quarantined=row.quarantined,
+        user=row.user_wallet,
+        user_until=row.user_until,
     )
 
 
@@ -59,6 +73,8 @@ def _values(grant: Grant) -> dict[str, Any]:
         "token_id": grant.token_id,
         "window_ordinal": grant.window,
         "wallet": grant.wallet,
+        "user_wallet": grant.user,
+        "user_until": grant.user_until,
         "payer": grant.payer,
         "operator": grant.operator,
         "currency": grant.currency,
@@ -104,20 +120,27 @@ async def lock_subject_grants(
     return found
 
 
+def _used_by(wallets: Collection[str]) -> ColumnElement[bool]:
+    # A constant, not a parameter: only so does Postgres see that the partial index will do.
+    return (GRANTS.c.user_wallet != literal_column("''")) & GRANTS.c.user_wallet.in_(wallets)
+
+
 def _rights_of(
     wallets: Collection[str], asset_ids: Collection[str], operator: str, now: float
 ) -> Select[Any]:
     licenses = (GRANTS.c.source == Source.LICENSE.value) & GRANTS.c.asset_id.in_(asset_ids)
     licenses &= (GRANTS.c.end_time > int(now)) & GRANTS.c.state.in_(_RUNNING)
     deposits = (GRANTS.c.source == Source.DEPOSIT.value) & (GRANTS.c.operator == operator)
-    return select(GRANTS).where(GRANTS.c.wallet.in_(wallets), or_(licenses, deposits))
+    used = _used_by(wallets) & (GRANTS.c.user_until > int(now))
+    held = GRANTS.c.wallet.in_(wallets)
+    return select(GRANTS).where(or_(held & or_(licenses, deposits), used & licenses))
 
 
 async def read_rights(
     session: AsyncSession, wallets: Collection[str], asset_ids: Collection[str], operator: str, now: float
 ) -> dict[str, Grant]:
-    """The running licenses of these wallets for these assets, and their deposits with the operator. Not locked: who
-    lends from them looks again under their locks."""
+    """The running licenses for these assets that these wallets hold or were delegated, and their deposits with the
+    operator. Not locked: who lends from them looks again under their locks."""
     rows = await session.execute(_rights_of(wallets, asset_ids, operator, now))
     return {row.grant_id: _grant(row) for row in rows}
 
@@ -144,6 +167,13 @@ async def history(
     )
     for giver in await session.execute(moved.distinct()):
         found.setdefault((giver.wallet, giver.asset_id), set()).add(Code.LICENSE_TRANSFERRED)
+    used = select(GRANTS.c.user_wallet, GRANTS.c.asset_id).where(
+        _used_by(wallets),
+        GRANTS.c.asset_id.in_(asset_ids),
+        GRANTS.c.user_until <= int(now),
+    )
+    for user in await session.execute(used.distinct()):
+        found.setdefault((user.user_wallet, user.asset_id), set()).add(Code.DELEGATION_ENDED)
     return found
 
 
@@ -305,8 +335,9 @@ async def keep_debt(session: AsyncSession, debt_id: str, left: int) -> None:
 async def grant_page(
     session: AsyncSession, wallets: Collection[str], after: str | None, limit: int
 ) -> list[Grant]:
-    """Grants of these wallets by id, from behind `after`, at most `limit`."""
-    query = select(GRANTS).where(GRANTS.c.wallet.in_(wallets)).order_by(GRANTS.c.grant_id).limit(limit)
+    """Grants that these wallets hold or were delegated last, by id, from behind `after`, at most `limit`."""
+    used = _used_by(wallets)
+    query = select(GRANTS).where(GRANTS.c.wallet.in_(wallets) | used).order_by(GRANTS.c.grant_id).limit(limit)
     if after is not None:
         query = query.where(GRANTS.c.grant_id > after)
     return [_grant(row) for row in await session.execute(query)]

@@ -167,6 +167,8 @@ class GrantRow(Base, table=True):
     token_id: str
     window_ordinal: int = Field(sa_type=BigInteger)
     wallet: str
+    user_wallet: str
+    user_until: int = Field(sa_type=BigInteger)
     payer: str
     operator: str
     currency: str
@@ -198,6 +200,7 @@ class GrantRow(Base, table=True):
         CheckConstraint("source IN ('license', 'deposit')", name="source"),
         Index("ix_grants_subject", "subject"),
         Index("ix_grants_wallet", "wallet", "asset_id"),
+        Index("ix_grants_user", "user_wallet", "asset_id", postgresql_where=text("user_wallet <> ''")),
         Index("ix_grants_payer", "payer", postgresql_where=text("shortage > 0")),
         Index(
             "ix_grants_end",

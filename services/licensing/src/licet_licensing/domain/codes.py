@@ -16,6 +16,8 @@ class Code(StrEnum):
     LICENSE_EXPIRED = "license_expired"
     LICENSE_TRANSFERRED = "license_transferred"
     LICENSE_REVOKED = "license_revoked"
+    LICENSE_DELEGATED = "license_delegated"
+    DELEGATION_ENDED = "delegation_ended"
     QUOTA_EXHAUSTED = "quota_exhausted"
     MIRROR_STALE = "mirror_stale"
 
@@ -29,6 +31,8 @@ MESSAGES: dict[Code, str] = {
     Code.LICENSE_EXPIRED: "the license for this model has expired",
     Code.LICENSE_TRANSFERRED: "the license for this model was transferred away",
     Code.LICENSE_REVOKED: "the license for this model is not on the chain any more",
+    Code.LICENSE_DELEGATED: "the license for this model is used by the account that it is delegated to",
+    Code.DELEGATION_ENDED: "the license for this model is not delegated to the account any more",
     Code.QUOTA_EXHAUSTED: "the included units are used up and no deposit covers the call",
     Code.MIRROR_STALE: "the state of the chain is not known well enough to decide",
 }
@@ -42,6 +46,8 @@ REMEDIES: dict[Code, str] = {
     Code.LICENSE_EXPIRED: "renew the license",
     Code.LICENSE_TRANSFERRED: "buy a license, or call from the account that holds it now",
     Code.LICENSE_REVOKED: "check the purchase on the chain and repeat it if it is missing",
+    Code.LICENSE_DELEGATED: "end the delegation, or wait for its end",
+    Code.DELEGATION_ENDED: "ask the holder to delegate the license again, or buy one",
     Code.QUOTA_EXHAUSTED: "renew the license, or deposit for use beyond the included units",
     Code.MIRROR_STALE: "try again shortly",
 }

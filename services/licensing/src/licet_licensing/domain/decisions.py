@@ -1,8 +1,8 @@
 """The one decision: may this account call this model, and from which right.
 
-Pure. The rights are tried in a fixed order (own licenses, the one that ends soonest first; then the deposit beside a
-running license, in the same order) and never mixed. `Explain` runs the same function, so that it cannot tell another
-story.
+Pure. The rights are tried in a fixed order (own licenses, then delegated ones, of each the one that ends soonest first;
+then the deposit beside a running license, in the same order) and never mixed. `Explain` runs the same function, so that
+it cannot tell another story.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class Ask:
 class Scene:
     """Everything that a decision may look at.
 
-    `licenses` are the account's grants for the asset, `deposits` those with this operator; `history` are the codes of
-    licenses that the account's wallets held and lost. `indebted` are payers whose use a reorganisation left unpaid.
+    `licenses` are the grants for the asset that the account's `wallets` hold or were delegated, `deposits` their own
+    with this operator; `history` are the codes of licenses that those wallets held or used and lost. `indebted` are
+    payers whose use a reorganisation left unpaid.
     """
 
     now: float
@@ -63,6 +64,7 @@ class Scene:
     plans: Mapping[str, Plan] | None = None
     indebted: frozenset[str] = frozenset()
     workers: int = 1
+    wallets: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +194,9 @@ def _gate(ask: Ask, scene: Scene, policy: Policy) -> Step | None:
 def _rights(scene: Scene, policy: Policy) -> Iterator[Step | _Offer]:
     plans = scene.plans or {}
     running: list[tuple[Grant, Plan]] = []
-    for grant in sorted(scene.licenses, key=lambda grant: (grant.end_time, grant.grant_id)):
+    for grant in sorted(scene.licenses, key=lambda grant: _turn(grant, scene.now)):
         plan = plans.get(grant.plan_key)
-        step = _look(grant, plan, scene.now, policy)
+        step = _look(grant, plan, scene.now, policy) or _look_at_user(grant, scene)
         if step is not None or plan is None:
             yield step or Step(grant.grant_id, Code.LICENSE_MISSING, "its plan is not on the chain any more")
             continue
@@ -202,8 +204,23 @@ def _rights(scene: Scene, policy: Policy) -> Iterator[Step | _Offer]:
         if grant.state is GrantState.PROVISIONAL and grant.payer in scene.indebted:
             yield Step(grant.grant_id, Code.QUOTA_EXHAUSTED, "not final, and earlier use is uncovered")
             continue
-        yield _Offer(grant, plan, grant.balance.free, 0, grant.end_time)
+        yield _Offer(grant, plan, grant.balance.free, 0, grant.ends_for_user(scene.now))
     yield from _deposit_offers(scene, running)
+
+
+def _turn(grant: Grant, now: float) -> tuple[bool, int, str]:
+    """The order of licenses: own before delegated, what ends first before the others."""
+    return grant.is_delegated(now), grant.ends_for_user(now), grant.grant_id
+
+
+def _look_at_user(grant: Grant, scene: Scene) -> Step | None:
+    """Why this account cannot use a license that runs; None when it can."""
+    if grant.user_at(scene.now) in scene.wallets:
+        return None
+    if grant.is_delegated(scene.now):
+        detail = f"{grant.user} uses it until {grant.user_until}"
+        return Step(grant.grant_id, Code.LICENSE_DELEGATED, detail)
+    return Step(grant.grant_id, Code.DELEGATION_ENDED, f"{grant.wallet} holds it")
 
 
 def _look(grant: Grant, plan: Plan | None, now: float, policy: Policy) -> Step | None:
@@ -234,7 +251,7 @@ def _deposit_offers(scene: Scene, running: list[tuple[Grant, Plan]]) -> Iterator
             if not _pays(grant, required, plan):
                 continue
             free = _free_amount(grant, plan, scene.indebted) // plan.unit_price
-            yield _Offer(grant, plan, free, plan.unit_price, required.end_time, required)
+            yield _Offer(grant, plan, free, plan.unit_price, required.ends_for_user(scene.now), required)
 
 
 def _pays(deposit: Grant, license_grant: Grant, plan: Plan) -> bool:
@@ -271,7 +288,9 @@ def _approve(offer: _Offer, units: int, scene: Scene, policy: Policy, steps: tup
 _SEVERITY = (
     Code.QUOTA_EXHAUSTED,
     Code.MIRROR_STALE,
+    Code.LICENSE_DELEGATED,
     Code.LICENSE_EXPIRED,
+    Code.DELEGATION_ENDED,
     Code.LICENSE_TRANSFERRED,
     Code.LICENSE_REVOKED,
 )

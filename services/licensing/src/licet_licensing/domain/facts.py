@@ -29,6 +29,7 @@ class FactKind(StrEnum):
     LICENSE_PURCHASED = "license_purchased"
     LICENSE_RENEWED = "license_renewed"
     LICENSE_TRANSFERRED = "license_transferred"
+    LICENSE_DELEGATED = "license_delegated"
     # Every event that states a deposit's total is the same fact.
     DEPOSIT_TOTAL = "deposit_total"
     # A settled line that its deposit could not pay in full.
@@ -130,7 +131,16 @@ class Transferred:
     recipient: str
 
 
-LicenseFact = Purchased | Renewed | Transferred
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """The holder lets `user` use the license until then (Unix seconds); an empty `user`: nobody any more."""
+
+    place: Place
+    user: str
+    until: int
+
+
+LicenseFact = Purchased | Renewed | Transferred | Delegated
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +156,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class License:
-    """A license as the standing facts say it is."""
+    """A license as the standing facts say it is.
+
+    `user` is who it was delegated to last, `user_until` when that ends or 0 once it was taken back.
+    """
 
     plan_key: str
     asset_id: str
@@ -154,6 +167,8 @@ class License:
     former_holders: frozenset[str]
     windows: tuple[Window, ...]
     moved: bool
+    user: str = ""
+    user_until: int = 0
 
 
 @dataclass(slots=True)
@@ -162,6 +177,8 @@ class _Folding:
     holder: str
     former: set[str] = field(default_factory=set)
     windows: list[Window] = field(default_factory=list)
+    user: str = ""
+    user_until: int = 0
 
 
 def fold_license(facts: Iterable[LicenseFact]) -> License | None:
@@ -186,16 +203,22 @@ def fold_license(facts: Iterable[LicenseFact]) -> License | None:
         former_holders=frozenset(state.former - {state.holder}),
         windows=tuple(state.windows),
         moved=bool(state.former),
+        user=state.user,
+        user_until=state.user_until,
     )
 
 
-def _advance(state: _Folding, fact: Renewed | Transferred) -> None:
-    if isinstance(fact, Renewed):
-        block = fact.place.block_number
-        state.windows.append(Window(fact.ordinal, fact.origin, fact.payer, fact.end_time, block))
-    else:
-        state.former.add(state.holder)
-        state.holder = fact.recipient
+def _advance(state: _Folding, fact: Renewed | Transferred | Delegated) -> None:
+    match fact:
+        case Renewed():
+            block = fact.place.block_number
+            state.windows.append(Window(fact.ordinal, fact.origin, fact.payer, fact.end_time, block))
+        case Transferred():
+            state.former.add(state.holder)
+            state.holder = fact.recipient
+            state.user_until = 0  # a new holder is bound by no delegation of the old one
+        case Delegated():
+            state.user, state.user_until = fact.user or state.user, fact.until if fact.user else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +265,8 @@ def license_fact(fact: Fact) -> LicenseFact:
             )
         case FactKind.LICENSE_TRANSFERRED:
             return Transferred(fact.place, str(body["from"]), str(body["to"]))
+        case FactKind.LICENSE_DELEGATED:
+            return Delegated(fact.place, str(body["user"]), int(body["until"]))
         case _:
             raise ValueError(f"{fact.kind} says nothing of a license")
 

@@ -114,6 +114,9 @@ class GrantState(StrEnum):
 class Grant:
     """One right. `wallet` holds it, `payer` paid for it. `end_time` 0: it does not end.
 
+    `user` is who a license was delegated to last: it alone may use the license before `user_until`, its holder alone
+    from then on.
+
     `floor` is the part of a deposit's target that no reorganisation can take away. `origin` names the purchase.
     Leases of a lower `generation` are dead. `version` counts the changes that others are told of.
     """
@@ -138,6 +141,20 @@ class Grant:
     generation: int = 1
     version: int = 1
     quarantined: bool = False
+    user: str = ""
+    user_until: int = 0
+
+    def is_delegated(self, now: float) -> bool:
+        """Whether somebody else than the holder may use it at `now` (unix seconds)."""
+        return now < self.user_until
+
+    def user_at(self, now: float) -> str:
+        """The one wallet that may use it at `now`."""
+        return self.user if self.is_delegated(now) else self.wallet
+
+    def ends_for_user(self, now: float) -> int:
+        """When the right ends for who may use it at `now`."""
+        return min(self.end_time, self.user_until) if self.is_delegated(now) else self.end_time
 
     @property
     def is_standing(self) -> bool:
@@ -184,13 +201,15 @@ class GrantChange:
 
 @dataclass(frozen=True, slots=True)
 class LicenseWindow:
-    """What the chain says about one window: who holds it and how much it grants."""
+    """What the chain says about one window: who holds and who uses it, and how much it grants."""
 
     window: Window
     holder: str
     moved: bool
     plan: Plan
     final_block: int
+    user: str = ""
+    user_until: int = 0
 
     @property
     def is_final(self) -> bool:
@@ -229,6 +248,8 @@ def open_license_grant(said: LicenseWindow, grant_id: str, contract: str, token_
         state=_state_at(said.state, said.window.end_time, now),
         balance=Balance(target=said.target, ended=now >= said.window.end_time),
         end_time=said.window.end_time,
+        user=said.user,
+        user_until=said.user_until,
     )
 
 
@@ -236,7 +257,7 @@ def follow_license(grant: Grant, said: LicenseWindow | None, now: float) -> Gran
     """The change that the chain's word makes to a license grant; None when it says what is known already.
 
     A window that left the chain, or that another purchase took, gives up its units: what was spent becomes a debt of
-    the one who paid. A new holder keeps the units. Both end every lease of the old generation.
+    the one who paid. A new holder or user keeps the units. All of them end every lease of the old generation.
     """
     if said is None:
         return None if grant.state is GrantState.RETRACTED else _retract(grant)
@@ -247,10 +268,23 @@ def follow_license(grant: Grant, said: LicenseWindow | None, now: float) -> Gran
     if after == grant:
         return None
     moved = grant.is_standing and (after.wallet != grant.wallet or not after.is_standing)
-    if moved:
+    revoked = Code.LICENSE_TRANSFERRED if moved else _taken_from_user(grant, after, now)
+    if revoked is not None:
         after = replace(after, generation=grant.generation + 1)
     after = replace(after, version=grant.version + 1)
-    return GrantChange(after, revoked=Code.LICENSE_TRANSFERRED if moved else None)
+    return GrantChange(after, revoked=revoked)
+
+
+def _taken_from_user(before: Grant, after: Grant, now: float) -> Code | None:
+    """Why leases of who could use the right before are dead; None when nothing was taken from that account.
+
+    A delegation that only ends later than before takes nothing. One that is over by its time needs no revocation: no
+    lease of its user was lent beyond that time.
+    """
+    if not before.is_standing or before.user_at(now) == after.user_at(now):
+        same = before.is_delegated(now) and after.user_until < before.user_until
+        return Code.DELEGATION_ENDED if same and before.is_standing else None
+    return Code.DELEGATION_ENDED if before.is_delegated(now) else Code.LICENSE_DELEGATED
 
 
 def _adopt(grant: Grant, said: LicenseWindow, now: float) -> Grant:
@@ -267,6 +301,8 @@ def _adopt(grant: Grant, said: LicenseWindow, now: float) -> Grant:
         state=_state_at(said.state, said.window.end_time, now),
         balance=replace(grant.balance, target=said.target, ended=ended),
         end_time=said.window.end_time,
+        user=said.user,
+        user_until=said.user_until,
     )
 
 

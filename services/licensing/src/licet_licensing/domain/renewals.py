@@ -29,11 +29,10 @@ class Standing:
             return alive
         return alive and self.required is not None and _carries(self.required, self.required_generation, now)
 
-    @property
-    def until(self) -> int:
+    def until(self, now: float) -> int:
         """When the right ends that the lease may not outlive (unix seconds)."""
         carrier = self.required or self.grant
-        return carrier.end_time if carrier else 0
+        return carrier.ends_for_user(now) if carrier else 0
 
 
 def _carries(grant: Grant, generation: int, now: float) -> bool:
@@ -67,7 +66,7 @@ def renew(
             return _over(decision, "an earlier right has free units")
         if _same_terms(decision, standing.lease):
             extra = min(wanted, decision.units, MAX_UNITS - standing.lease.units)
-    expires_at = max(standing.lease.expires_at, min(now + policy.ttl_s, standing.until))
+    expires_at = max(standing.lease.expires_at, min(now + policy.ttl_s, standing.until(now)))
     return Renewal(extra, expires_at, decision.steps)
 
 

@@ -20,6 +20,7 @@ def address(name: str) -> str:
 OPERATOR, CURRENCY = address("operator"), address("currency")
 LICENSE, PLANBOOK, ESCROW = address("License"), address("PlanBook"), address("UsageEscrow")
 ALICE, BOB = address("alice"), address("bob")
+NOBODY = "0x" + "00" * 20
 ASSET_ID, DIGEST = "0x" + "a5" * 32, "0x" + "dd" * 32
 SLUG = "owner/model"
 DEPOSIT_ID = "0x" + "d0" * 32
@@ -134,6 +135,14 @@ def transferred(number: int, sender: str, recipient: str, *, token_id: int = 1) 
         token_id=str(token_id), plan_id="1", asset_id=ASSET_ID, to=recipient, **{"from": sender}
     )
     return event(number, 0, license_transferred=payload)
+
+
+def delegated(number: int, user: str, until: int, *, token_id: int = 1, log: int = 0) -> chain.ChainEvent:
+    """The holder lets a wallet use a license; `NOBODY` and 0: nobody any more."""
+    payload = chain.UpdateUser(
+        token_id=str(token_id), plan_id="1", asset_id=ASSET_ID, user=user, expires=until
+    )
+    return event(number, log, update_user=payload)
 
 
 def deposited(number: int, total: int, *, payer: str = ALICE, log: int = 0) -> chain.ChainEvent:

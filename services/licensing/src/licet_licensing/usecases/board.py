@@ -61,18 +61,20 @@ class Board:
         account_id, asset = self.account_of(need), self.asset_of(need)
         wallets = self.wallets.get(account_id, []) if account_id else []
         held = [grant for grant in self.grants.values() if grant.wallet in wallets]
+        used = [grant for grant in self.grants.values() if grant.wallet in wallets or grant.user in wallets]
         asset_id = asset.asset_id if asset else ""
         return Scene(
             now=self.now.timestamp(),
             account_id=account_id,
             asset=asset,
             mirror=self.mirrors.get(asset.chain_id) if asset else None,
-            licenses=tuple(g for g in held if g.source is Source.LICENSE and g.asset_id == asset_id),
+            licenses=tuple(g for g in used if g.source is Source.LICENSE and g.asset_id == asset_id),
             deposits=tuple(grant for grant in held if grant.source is Source.DEPOSIT),
             history=frozenset(code for w in wallets for code in self.gone.get((w, asset_id), ())),
             plans=self.plans,
             indebted=self.indebted,
             workers=self.workers,
+            wallets=frozenset(wallets),
         )
 
     def position(self, asset: Asset | None) -> tuple[int, int, str]:
@@ -125,13 +127,12 @@ async def _history(
     session: AsyncSession, board: Board, wallets: Collection[str]
 ) -> dict[tuple[str, str], set[Code]]:
     """Only for wallets without a running license of one of the assets: the others are not refused for that."""
-    running = {(g.wallet, g.asset_id) for g in board.grants.values() if g.source is Source.LICENSE}
+    now = board.now.timestamp()
+    running = {(g.user_at(now), g.asset_id) for g in board.grants.values() if g.source is Source.LICENSE}
     lacking = {(w, a) for w in wallets for a in board.assets_by_id if (w, a) not in running}
     if not lacking:
         return {}
-    return await rights.history(
-        session, {w for w, _ in lacking}, {a for _, a in lacking}, board.now.timestamp()
-    )
+    return await rights.history(session, {w for w, _ in lacking}, {a for _, a in lacking}, now)
 
 
 async def count_workers(session: AsyncSession, asking: Collection[str], now: datetime) -> int:

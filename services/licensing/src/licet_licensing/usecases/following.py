@@ -190,7 +190,13 @@ async def _follow_licenses(
             continue
         windows = {
             _grant_id(subject, window.ordinal): LicenseWindow(
-                window, said.holder, said.moved, plan, final.get(plan.chain_id, -1)
+                window,
+                said.holder,
+                said.moved,
+                plan,
+                final.get(plan.chain_id, -1),
+                said.user,
+                said.user_until,
             )
             for window in said.windows
         }

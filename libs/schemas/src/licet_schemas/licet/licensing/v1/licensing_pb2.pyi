@@ -583,6 +583,8 @@ class GrantChanged(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     OPERATOR_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    USER_UNTIL_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     grant_id: _builtins.str
     version: _builtins.int
@@ -608,6 +610,11 @@ class GrantChanged(_message.Message):
     currency: _builtins.str
     operator: _builtins.str
     end_time: _builtins.int
+    user: _builtins.str
+    """Who the license was delegated to last, and when that ends, Unix seconds; 0: it was taken back. Before that time it
+    alone uses the license, from then on the holder alone.
+    """
+    user_until: _builtins.int
     def __init__(
         self,
         *,
@@ -634,10 +641,12 @@ class GrantChanged(_message.Message):
         currency: _builtins.str = ...,
         operator: _builtins.str = ...,
         end_time: _builtins.int = ...,
+        user: _builtins.str = ...,
+        user_until: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "asset_id", b"asset_id", "chain_id", b"chain_id", "contract", b"contract", "currency", b"currency", "end_time", b"end_time", "event_id", b"event_id", "free", b"free", "generation", b"generation", "grant_id", b"grant_id", "granted", b"granted", "lapsed", b"lapsed", "leased", b"leased", "operator", b"operator", "plan_id", b"plan_id", "source", b"source", "spent", b"spent", "state", b"state", "suspended", b"suspended", "token_id", b"token_id", "version", b"version", "wallet", b"wallet", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "asset_id", b"asset_id", "chain_id", b"chain_id", "contract", b"contract", "currency", b"currency", "end_time", b"end_time", "event_id", b"event_id", "free", b"free", "generation", b"generation", "grant_id", b"grant_id", "granted", b"granted", "lapsed", b"lapsed", "leased", b"leased", "operator", b"operator", "plan_id", b"plan_id", "source", b"source", "spent", b"spent", "state", b"state", "suspended", b"suspended", "token_id", b"token_id", "user", b"user", "user_until", b"user_until", "version", b"version", "wallet", b"wallet", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
