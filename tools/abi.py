@@ -21,12 +21,15 @@ LAYOUTS = CONTRACTS / "snapshots/storage.json"
 # The contracts that Python calls or listens to: Licet's own, and OpenZeppelin's that are deployed as they are.
 OWN = (
     "AssetRegistry",
+    "AssetTimelock",
     "Directory",
     "License",
     "LicenseSale",
     "Market",
     "PlanBook",
     "RevenueRouter",
+    "Shares",
+    "SharesFactory",
     "TestUSD",
     "UsageEscrow",
 )

@@ -31,6 +31,7 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
     mapping(bytes32 assetId => mapping(address token => Pending)) private _pending;
     mapping(address account => mapping(address token => uint256)) private _claimable;
     mapping(address token => uint256) private _owed;
+    mapping(address owner => address) private _payees;
 
     constructor(address manager, IDirectory directory, IAssetRegistry registry, address treasury_)
         AccessManaged(manager)
@@ -46,7 +47,7 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
     /// @inheritdoc IRevenueRouter
     function receiveRevenue(bytes32 assetId, address token, uint128 amount, bytes32 ref) external nonReentrant {
         Source source = _sourceOf(msg.sender);
-        address payee = _registry.assetOwner(assetId);
+        address payee = payeeOf(assetId);
         if (payee == address(0)) revert RevenueRouter_UnknownAsset(assetId);
         uint256 owed = _owed[token] + amount;
         uint256 balance = IERC20(token).balanceOf(address(this));
@@ -73,6 +74,12 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
     }
 
     /// @inheritdoc IRevenueRouter
+    function payTo(address payee) external {
+        _payees[msg.sender] = payee;
+        emit PayeeNamed(msg.sender, payee);
+    }
+
+    /// @inheritdoc IRevenueRouter
     function setFee(uint16 newFeeBp) external restricted {
         if (newFeeBp > MAX_FEE_BP) revert RevenueRouter_FeeAboveCeiling(newFeeBp, MAX_FEE_BP);
         emit FeeScheduled(newFeeBp, _fee.set(newFeeBp, FEE_DELAY));
@@ -81,6 +88,18 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
     /// @inheritdoc IRevenueRouter
     function feeBp() public view returns (uint16) {
         return uint16(_fee.value());
+    }
+
+    /// @inheritdoc IRevenueRouter
+    function payeeOf(bytes32 assetId) public view returns (address) {
+        address owner = _registry.assetOwner(assetId);
+        address payee = _payees[owner];
+        return payee == address(0) ? owner : payee;
+    }
+
+    /// @inheritdoc IRevenueRouter
+    function namedPayeeOf(address owner) external view returns (address) {
+        return _payees[owner];
     }
 
     /// @inheritdoc IRevenueRouter

@@ -6,12 +6,15 @@ import {AccessManager} from "@openzeppelin/contracts/access/manager/AccessManage
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Test} from "forge-std/Test.sol";
 import {AssetRegistry} from "../src/AssetRegistry.sol";
+import {AssetTimelock} from "../src/AssetTimelock.sol";
 import {Directory} from "../src/Directory.sol";
 import {License} from "../src/License.sol";
 import {LicenseSale} from "../src/LicenseSale.sol";
 import {Market} from "../src/Market.sol";
 import {PlanBook} from "../src/PlanBook.sol";
 import {RevenueRouter} from "../src/RevenueRouter.sol";
+import {Shares} from "../src/Shares.sol";
+import {SharesFactory} from "../src/SharesFactory.sol";
 import {TestUSD} from "../src/TestUSD.sol";
 import {UsageEscrow} from "../src/UsageEscrow.sol";
 import {IAssetRegistry} from "../src/interfaces/IAssetRegistry.sol";
@@ -45,6 +48,7 @@ abstract contract Base is Test {
     RevenueRouter internal router;
     UsageEscrow internal escrow;
     Market internal market;
+    SharesFactory internal sharesFactory;
     TestUSD internal usd;
 
     BatchRoots internal batchRoots;
@@ -76,6 +80,9 @@ abstract contract Base is Test {
         router = new RevenueRouter(address(manager), directory, registry, address(timelock));
         escrow = new UsageEscrow(address(manager), directory);
         market = new Market(directory);
+        sharesFactory = new SharesFactory(
+            directory, registry, address(new Shares(directory)), address(new AssetTimelock(directory, registry))
+        );
         usd = new TestUSD();
     }
 
@@ -94,6 +101,7 @@ abstract contract Base is Test {
         directory.list("RevenueRouter", address(router));
         directory.list("UsageEscrow", address(escrow));
         directory.list("Market", address(market));
+        directory.list("SharesFactory", address(sharesFactory));
         escrow.setExitDelay(EXIT_DELAY);
     }
 

@@ -57,6 +57,10 @@ _ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
     ],
     "UsageEscrow": lambda a: [a["AccessManager"], a["Directory"]],
     "Market": lambda a: [a["Directory"]],
+    # Codes that the factory clones; they are closed themselves, so the Directory does not list them.
+    "Shares": lambda a: [a["Directory"]],
+    "AssetTimelock": lambda a: [a["Directory"], a["AssetRegistry"]],
+    "SharesFactory": lambda a: [a["Directory"], a["AssetRegistry"], a["Shares"], a["AssetTimelock"]],
     "TestUSD": lambda a: [],
 }
 LISTED: Final = (
@@ -67,6 +71,7 @@ LISTED: Final = (
     "RevenueRouter",
     "UsageEscrow",
     "Market",
+    "SharesFactory",
 )
 
 

@@ -2,8 +2,8 @@
 pragma solidity 0.8.30;
 
 /// @title Revenue of assets, and who may claim it
-/// @notice Money that came in for an asset is pending for the account that owned the asset in that block, under the
-/// fee of that block. `distribute` turns it into claimable balances; `claim` pays them out.
+/// @notice Money that came in for an asset is pending for the account that owned the asset in that block, or for whom it
+/// named, under the fee of that block. `distribute` turns it into claimable balances; `claim` pays them out.
 interface IRevenueRouter {
     /// @notice Where revenue comes from.
     enum Source {
@@ -38,6 +38,8 @@ interface IRevenueRouter {
     );
     /// @notice A claimable balance was paid out.
     event Claimed(address indexed account, address indexed token, uint256 amount);
+    /// @notice What the owner's assets earn from now on belongs to `payee`, to the owner where it is the zero address.
+    event PayeeNamed(address indexed owner, address indexed payee);
     /// @notice The protocol fee will be `feeBp` for revenue that comes in from `effectiveAt` on.
     event FeeScheduled(uint16 feeBp, uint64 effectiveAt);
 
@@ -64,11 +66,21 @@ interface IRevenueRouter {
     /// @notice Pays the caller's claimable balance of a token to the caller. Exit: open in every state.
     function claim(address token) external returns (uint256 amount);
 
+    /// @notice Names who gets what the caller's assets earn from now on, instead of the caller: an asset's timelock names
+    /// its shares. It holds for what the caller owns when revenue comes in, and not for the next owner.
+    function payTo(address payee) external;
+
     /// @notice Schedules the protocol fee, in basis points, for `FEE_DELAY` from now. Restricted.
     function setFee(uint16 feeBp) external;
 
     /// @notice Fee, in basis points, for revenue that comes in now.
     function feeBp() external view returns (uint16);
+
+    /// @notice Who gets what an asset earns now: whom its owner named, or the owner; zero for an unknown asset.
+    function payeeOf(bytes32 assetId) external view returns (address);
+
+    /// @notice Whom an owner has named, the zero address when nobody.
+    function namedPayeeOf(address owner) external view returns (address);
 
     /// @notice Account that earns the protocol fee.
     function treasury() external view returns (address);

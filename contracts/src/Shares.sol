@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.30;
+
+import {ERC20Upgradeable} from "@openzeppelin/contracts-upgradeable/token/ERC20/ERC20Upgradeable.sol";
+import {
+    ERC20PermitUpgradeable
+} from "@openzeppelin/contracts-upgradeable/token/ERC20/extensions/ERC20PermitUpgradeable.sol";
+import {
+    ERC20VotesUpgradeable
+} from "@openzeppelin/contracts-upgradeable/token/ERC20/extensions/ERC20VotesUpgradeable.sol";
+import {NoncesUpgradeable} from "@openzeppelin/contracts-upgradeable/utils/NoncesUpgradeable.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {IERC165} from "@openzeppelin/contracts/utils/introspection/IERC165.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {IDirectory} from "./interfaces/IDirectory.sol";
+import {IERC7943Fungible} from "./interfaces/IERC7943.sol";
+import {IRevenueRouter} from "./interfaces/IRevenueRouter.sol";
+import {IShares} from "./interfaces/IShares.sol";
+import {ITransferGate} from "./interfaces/ITransferGate.sol";
+import {Names} from "./libraries/Names.sol";
+import {PerShare} from "./libraries/PerShare.sol";
+import {Vesting} from "./libraries/Vesting.sol";
+
+/// @title Fractional ownership of one asset
+contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, ReentrancyGuardTransient {
+    using PerShare for PerShare.Pool;
+    using PerShare for PerShare.Holding;
+    using Math for uint256;
+    using SafeERC20 for IERC20;
+
+    /// @notice A hundred shares: what earns is at least one of them, which bounds the accumulator.
+    uint256 public constant MIN_SUPPLY = 100e18;
+    /// @notice A thousand million shares, below 2^90 units.
+    uint256 public constant MAX_SUPPLY = 1e27;
+    /// @notice What a transfer walks through.
+    uint256 public constant MAX_CURRENCIES = 4;
+    /// @notice What the creation walks through.
+    uint256 public constant MAX_ALLOCATIONS = 32;
+    uint256 public constant MAX_EXCLUDED = 8;
+    /// @notice A longer schedule is a mistake.
+    uint256 public constant MAX_VESTING = 3650 days;
+
+    struct Account {
+        uint128 granted;
+        uint40 start;
+        uint40 cliff;
+        uint40 end;
+        bool isExcluded;
+    }
+
+    struct Rules {
+        address gate;
+        uint8 currencies;
+        bool votes;
+    }
+
+    IDirectory private immutable _directory;
+
+    bytes32 private _assetId;
+    address private _timelock;
+    Rules private _rules;
+    PerShare.Supply private _supply;
+    PerShare.Pool[MAX_CURRENCIES] private _pools;
+    mapping(address currency => uint256 ordinal) private _ordinals;
+    mapping(address account => Account) private _accounts;
+    mapping(address account => mapping(uint256 pool => PerShare.Holding)) private _holdings;
+    mapping(address account => uint256) private _frozen;
+
+    constructor(IDirectory directory) {
+        _directory = directory;
+        _disableInitializers();
+    }
+
+    modifier onlyTimelock() {
+        if (msg.sender != _timelock) revert Shares_NotTimelock(msg.sender);
+        _;
+    }
+
+    modifier onlyGate() {
+        if (msg.sender != _rules.gate) revert Shares_NotGate(msg.sender);
+        _;
+    }
+
+    /// @inheritdoc IShares
+    function initialize(Terms calldata terms, bytes32 assetId_, address timelock_) external initializer {
+        __ERC20_init(terms.name, terms.symbol);
+        __ERC20Permit_init(terms.name);
+        (_assetId, _timelock) = (assetId_, timelock_);
+        (_rules.gate, _rules.votes) = (terms.gate, terms.votes);
+        for (uint256 i = 0; i < terms.currencies.length; ++i) {
+            _addCurrency(terms.currencies[i]);
+        }
+        _exclude(terms.excluded);
+        _allocate(terms.allocations);
+    }
+
+    /// @inheritdoc IShares
+    function collect(address router, address currency) external nonReentrant returns (uint128 amount) {
+        if (_directory.nameOf(router) != Names.REVENUE_ROUTER) revert Shares_NotRouter(router);
+        PerShare.Pool storage pool = _pools[_indexOf(currency)];
+        pool.fold(_supply);
+        // What came, not what was said: a donation in between is as good.
+        uint256 before = IERC20(currency).balanceOf(address(this));
+        IRevenueRouter(router).claim(currency);
+        uint256 came = IERC20(currency).balanceOf(address(this)) - before;
+        if (!pool.take(_supply, came)) revert Shares_TooMuch(currency, came);
+        // casting to 'uint128' is safe because the pool took it
+        // forge-lint: disable-next-line(unsafe-typecast)
+        amount = uint128(came);
+        emit RevenueCollected(router, currency, amount, pool.received);
+    }
+
+    /// @inheritdoc IShares
+    function claim(address currency) external nonReentrant returns (uint128 amount) {
+        uint256 index = _indexOf(currency);
+        PerShare.Holding storage holding = _holdings[msg.sender][index];
+        uint128 perShare = _pools[index].fold(_supply);
+        if (!_accounts[msg.sender].isExcluded) holding.accrue(perShare, balanceOf(msg.sender));
+        amount = holding.owed;
+        if (amount == 0) revert Shares_NothingToClaim(msg.sender, currency);
+        holding.owed = 0;
+        emit RevenueClaimed(msg.sender, currency, amount);
+        IERC20(currency).safeTransfer(msg.sender, amount);
+    }
+
+    /// @inheritdoc IShares
+    function grant(Allocation calldata allocation) external onlyTimelock {
+        _transfer(msg.sender, allocation.to, allocation.amount);
+        _grant(allocation);
+    }
+
+    /// @inheritdoc IShares
+    function addCurrency(address currency) external onlyTimelock {
+        _addCurrency(currency);
+    }
+
+    /// @inheritdoc IERC7943Fungible
+    function forcedTransfer(address from, address to, uint256 amount) external onlyGate returns (bool) {
+        if (!canReceive(to)) revert ERC7943CannotReceive(to);
+        _move(from, to, amount);
+        uint256 rest = balanceOf(from);
+        if (_frozen[from] > rest) _setFrozen(from, rest);
+        emit ForcedTransfer(from, to, amount);
+        return true;
+    }
+
+    /// @inheritdoc IERC7943Fungible
+    function setFrozenTokens(address account, uint256 amount) external onlyGate returns (bool) {
+        _setFrozen(account, amount);
+        return true;
+    }
+
+    /// @inheritdoc IERC7943Fungible
+    function canSend(address account) public view returns (bool) {
+        address gate_ = _rules.gate;
+        return gate_ == address(0) || ITransferGate(gate_).canSend(_assetId, account);
+    }
+
+    /// @inheritdoc IERC7943Fungible
+    function canReceive(address account) public view returns (bool) {
+        address gate_ = _rules.gate;
+        return account != address(this) && (gate_ == address(0) || ITransferGate(gate_).canReceive(_assetId, account));
+    }
+
+    /// @inheritdoc IERC7943Fungible
+    function canTransfer(address from, address to, uint256 amount) external view returns (bool) {
+        if (from == address(0) || to == address(0)) return false;
+        uint256 held = Math.max(unvestedOf(from), _frozen[from]);
+        if (amount > balanceOf(from).saturatingSub(held)) return false;
+        address gate_ = _rules.gate;
+        return canSend(from) && canReceive(to)
+            && (gate_ == address(0) || ITransferGate(gate_).canTransfer(_assetId, from, to, amount));
+    }
+
+    /// @inheritdoc IERC7943Fungible
+    function getFrozenTokens(address account) external view returns (uint256) {
+        return _frozen[account];
+    }
+
+    /// @inheritdoc IShares
+    function claimableOf(address account, address currency) external view returns (uint256) {
+        uint256 index = _indexOf(currency);
+        PerShare.Holding memory holding = _holdings[account][index];
+        if (_accounts[account].isExcluded) return 0;
+        return holding.due(_pools[index].folded(_supply), balanceOf(account));
+    }
+
+    /// @inheritdoc IShares
+    function revenueOf(address currency) external view returns (uint128 received, uint128 waiting) {
+        PerShare.Pool storage pool = _pools[_indexOf(currency)];
+        return (pool.received, pool.waiting);
+    }
+
+    /// @inheritdoc IShares
+    function currencies() external view returns (address[] memory list) {
+        list = new address[](_rules.currencies);
+        for (uint256 i = 0; i < list.length; ++i) {
+            list[i] = _pools[i].currency;
+        }
+    }
+
+    /// @inheritdoc IShares
+    function earningSupply() external view returns (uint256) {
+        return _supply.earning;
+    }
+
+    /// @inheritdoc IShares
+    function isExcluded(address account) external view returns (bool) {
+        return _accounts[account].isExcluded;
+    }
+
+    /// @inheritdoc IShares
+    function grantOf(address account) external view returns (Grant memory) {
+        Account storage entry = _accounts[account];
+        return Grant(entry.granted, entry.start, entry.cliff, entry.end);
+    }
+
+    /// @inheritdoc IShares
+    function unvestedOf(address account) public view returns (uint256) {
+        Account memory entry = _accounts[account];
+        return Vesting.unvested(entry.granted, entry.start, entry.cliff, entry.end);
+    }
+
+    /// @inheritdoc IShares
+    function assetId() external view returns (bytes32) {
+        return _assetId;
+    }
+
+    /// @inheritdoc IShares
+    function timelock() external view returns (address) {
+        return _timelock;
+    }
+
+    /// @inheritdoc IShares
+    function gate() external view returns (address) {
+        return _rules.gate;
+    }
+
+    /// @inheritdoc IShares
+    function hasVotes() external view returns (bool) {
+        return _rules.votes;
+    }
+
+    /// @inheritdoc IERC165
+    function supportsInterface(bytes4 id) external pure returns (bool) {
+        return
+            id == type(IERC7943Fungible).interfaceId || id == type(IERC20).interfaceId
+                || id == type(IERC165).interfaceId;
+    }
+
+    /// @notice Time, not blocks (ERC-6372): chains differ in what a block is.
+    function clock() public view override returns (uint48) {
+        return uint48(block.timestamp);
+    }
+
+    /// @notice Machine-readable description of the clock (ERC-6372).
+    // solhint-disable-next-line func-name-mixedcase
+    function CLOCK_MODE() public pure override returns (string memory) {
+        return "mode=timestamp";
+    }
+
+    /// @notice Next nonce of an account, for ERC-2612 and for delegation by signature.
+    function nonces(address owner) public view override(ERC20PermitUpgradeable, NoncesUpgradeable) returns (uint256) {
+        return super.nonces(owner);
+    }
+
+    function _addCurrency(address currency) private {
+        uint8 count = _rules.currencies;
+        if (count == MAX_CURRENCIES) revert Shares_TooMany(count + 1, MAX_CURRENCIES);
+        if (currency.code.length == 0 || _ordinals[currency] != 0) revert Shares_InvalidCurrency(currency);
+        _pools[count].open(currency);
+        _rules.currencies = ++count;
+        _ordinals[currency] = count;
+        emit CurrencyAdded(currency);
+    }
+
+    /// @dev Only here: whoever could exclude an account later could take its part.
+    function _exclude(address[] calldata excluded) private {
+        if (excluded.length > MAX_EXCLUDED) revert Shares_TooMany(excluded.length, MAX_EXCLUDED);
+        // The supply comes from the zero address: what it sends to an account that earns begins to earn.
+        _accounts[address(0)].isExcluded = true;
+        for (uint256 i = 0; i < excluded.length; ++i) {
+            _accounts[excluded[i]].isExcluded = true;
+            emit Excluded(excluded[i]);
+        }
+    }
+
+    function _allocate(Allocation[] calldata allocations) private {
+        uint256 count = allocations.length;
+        if (count > MAX_ALLOCATIONS) revert Shares_TooMany(count, MAX_ALLOCATIONS);
+        uint256 supply;
+        for (uint256 i = 0; i < count; ++i) {
+            supply += allocations[i].amount;
+        }
+        if (supply < MIN_SUPPLY || supply > MAX_SUPPLY) revert Shares_InvalidSupply(supply);
+        // casting to 'uint128' is safe because the supply is at most `MAX_SUPPLY`
+        // forge-lint: disable-next-line(unsafe-typecast)
+        _supply.total = uint128(supply);
+        for (uint256 i = 0; i < count; ++i) {
+            _mint(allocations[i].to, allocations[i].amount);
+            if (allocations[i].end != 0) _grant(allocations[i]);
+        }
+    }
+
+    function _grant(Allocation calldata a) private {
+        Account storage entry = _accounts[a.to];
+        if (block.timestamp < entry.end) revert Shares_GrantOpen(a.to, entry.end);
+        bool inOrder = a.start <= a.cliff && a.cliff <= a.end && a.start < a.end;
+        if (!inOrder || a.amount == 0 || a.end <= block.timestamp || a.end > block.timestamp + MAX_VESTING) {
+            revert Shares_InvalidGrant(a.to, a.start, a.cliff, a.end);
+        }
+        (entry.granted, entry.start, entry.cliff, entry.end) = (a.amount, a.start, a.cliff, a.end);
+        emit Granted(a.to, a.amount, a.start, a.cliff, a.end);
+    }
+
+    function _setFrozen(address account, uint256 amount) private {
+        _frozen[account] = amount;
+        emit Frozen(account, amount);
+    }
+
+    function _indexOf(address currency) private view returns (uint256) {
+        uint256 ordinal = _ordinals[currency];
+        if (ordinal == 0) revert Shares_UnknownCurrency(currency);
+        return ordinal - 1;
+    }
+
+    /// @dev Gate, then accounts, balances, votes: nothing that is asked first sees half of it.
+    function _update(address from, address to, uint256 value)
+        internal
+        override(ERC20Upgradeable, ERC20VotesUpgradeable)
+    {
+        _requireAllowed(from, to, value);
+        if (from != address(0)) _requireFree(from, value);
+        _move(from, to, value);
+    }
+
+    function _requireAllowed(address from, address to, uint256 value) private view {
+        if (to == address(this)) revert ERC7943CannotReceive(to);
+        address gate_ = _rules.gate;
+        if (gate_ == address(0)) return;
+        if (from != address(0) && !canSend(from)) revert ERC7943CannotSend(from);
+        if (!canReceive(to)) revert ERC7943CannotReceive(to);
+        if (!ITransferGate(gate_).canTransfer(_assetId, from, to, value)) {
+            revert ERC7943CannotTransfer(from, to, value);
+        }
+    }
+
+    /// @dev Vesting and frozen shares may be the same ones. A balance that is too low is told by ERC-20 itself.
+    function _requireFree(address from, uint256 value) private view {
+        uint256 balance = balanceOf(from);
+        if (value > balance) return;
+        uint256 free = balance.saturatingSub(unvestedOf(from));
+        if (value > free) revert Shares_Unvested(from, value, free);
+        if (_rules.gate == address(0)) return;
+        free = balance.saturatingSub(_frozen[from]);
+        if (value > free) revert ERC7943InsufficientUnfrozenBalance(from, value, free);
+    }
+
+    function _move(address from, address to, uint256 value) private {
+        // Where nothing moves nothing is accrued, or anyone could round others' accounts down.
+        if (value == 0 || from == to) return super._update(from, to, value);
+        (bool fromExcluded, bool toExcluded) = (_accounts[from].isExcluded, _accounts[to].isExcluded);
+        uint256 count = _rules.currencies;
+        for (uint256 i = 0; i < count; ++i) {
+            uint128 perShare = _pools[i].fold(_supply);
+            if (!fromExcluded) _holdings[from][i].accrue(perShare, balanceOf(from));
+            if (!toExcluded) _holdings[to][i].accrue(perShare, balanceOf(to));
+        }
+        super._update(from, to, value);
+        if (fromExcluded == toExcluded) return;
+        // casting to 'uint128' is safe because the value was just moved, and the supply is at most `MAX_SUPPLY`
+        // forge-lint: disable-next-line(unsafe-typecast)
+        _supply.earning = fromExcluded ? _supply.earning + uint128(value) : _supply.earning - uint128(value);
+    }
+
+    function _transferVotingUnits(address from, address to, uint256 amount) internal override {
+        if (_rules.votes) super._transferVotingUnits(from, to, amount);
+    }
+
+    function _delegate(address account, address delegatee) internal override {
+        if (!_rules.votes) revert Shares_WithoutVotes();
+        if (delegatee != address(0) && !canReceive(delegatee)) revert ERC7943CannotReceive(delegatee);
+        super._delegate(account, delegatee);
+    }
+}
