@@ -20,6 +20,7 @@ ABIS = ROOT / "libs/schemas/src/licet_schemas/abi"
 LAYOUTS = CONTRACTS / "snapshots/storage.json"
 # The contracts that Python calls or listens to: Licet's own, and OpenZeppelin's that are deployed as they are.
 OWN = (
+    "AssetGovernor",
     "AssetRegistry",
     "AssetTimelock",
     "Directory",

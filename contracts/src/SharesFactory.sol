@@ -4,6 +4,7 @@ pragma solidity 0.8.30;
 import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC721} from "@openzeppelin/contracts/token/ERC721/IERC721.sol";
+import {IAssetGovernor} from "./interfaces/IAssetGovernor.sol";
 import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {IAssetTimelock} from "./interfaces/IAssetTimelock.sol";
 import {IDirectory} from "./interfaces/IDirectory.sol";
@@ -16,13 +17,14 @@ contract SharesFactory is ISharesFactory {
     IAssetRegistry private immutable _registry;
     address private immutable _shares;
     address private immutable _timelock;
+    address private immutable _governor;
 
     mapping(bytes32 assetId => uint256) private _counts;
     mapping(bytes32 assetId => Parts) private _parts;
 
-    constructor(IDirectory directory, IAssetRegistry registry, address shares, address timelock) {
+    constructor(IDirectory directory, IAssetRegistry registry, address shares, address timelock, address governor) {
         (_directory, _registry) = (directory, registry);
-        (_shares, _timelock) = (shares, timelock);
+        (_shares, _timelock, _governor) = (shares, timelock, governor);
     }
 
     /// @inheritdoc ISharesFactory
@@ -31,16 +33,19 @@ contract SharesFactory is ISharesFactory {
         bytes32 assetId = order.assetId;
         address owner = _registry.assetOwner(assetId);
         if (owner != msg.sender) revert SharesFactory_NotOwner(assetId, msg.sender);
-        if (order.steward == address(0)) revert SharesFactory_NoProposer();
-        parts = _clone(assetId);
+        bool votes = order.shares.votes;
+        if ((order.steward == address(0)) != votes) revert SharesFactory_InvalidSteward(order.steward, votes);
+        parts = _clone(assetId, votes);
         _parts[assetId] = parts;
         IShares(parts.shares).initialize(order.shares, assetId, parts.timelock);
+        if (votes) IAssetGovernor(parts.governor).initialize(order.ballot, parts.shares, parts.timelock);
+        address proposer = votes ? parts.governor : order.steward;
         IAssetTimelock(parts.timelock)
-            .initialize(IAssetTimelock.Setup(assetId, parts.shares, order.steward, order.operator, order.delay));
+            .initialize(IAssetTimelock.Setup(assetId, parts.shares, proposer, order.operator, order.delay));
         // No receiver hook: the timelock was made for this.
         IERC721(address(_registry)).transferFrom(owner, parts.timelock, _registry.tokenIdOf(assetId));
         uint256 supply = IERC20(parts.shares).totalSupply();
-        emit Fractionalised(assetId, parts.shares, parts.timelock, supply, order.shares.votes);
+        emit Fractionalised(assetId, parts.shares, parts.timelock, parts.governor, supply);
     }
 
     /// @inheritdoc ISharesFactory
@@ -53,7 +58,8 @@ contract SharesFactory is ISharesFactory {
         bytes32 salt = _salt(assetId, _counts[assetId] + 1);
         return Parts({
             shares: Clones.predictDeterministicAddress(_shares, salt),
-            timelock: Clones.predictDeterministicAddress(_timelock, salt)
+            timelock: Clones.predictDeterministicAddress(_timelock, salt),
+            governor: Clones.predictDeterministicAddress(_governor, salt)
         });
     }
 
@@ -62,12 +68,13 @@ contract SharesFactory is ISharesFactory {
         return _counts[assetId];
     }
 
-    function _clone(bytes32 assetId) private returns (Parts memory) {
+    function _clone(bytes32 assetId, bool votes) private returns (Parts memory) {
         bytes32 salt = _salt(assetId, ++_counts[assetId]);
-        return
-            Parts({
-                shares: Clones.cloneDeterministic(_shares, salt), timelock: Clones.cloneDeterministic(_timelock, salt)
-            });
+        return Parts({
+            shares: Clones.cloneDeterministic(_shares, salt),
+            timelock: Clones.cloneDeterministic(_timelock, salt),
+            governor: votes ? Clones.cloneDeterministic(_governor, salt) : address(0)
+        });
     }
 
     function _salt(bytes32 assetId, uint256 count) private pure returns (bytes32) {

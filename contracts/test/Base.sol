@@ -5,6 +5,7 @@ import {TimelockController} from "@openzeppelin/contracts/governance/TimelockCon
 import {AccessManager} from "@openzeppelin/contracts/access/manager/AccessManager.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Test} from "forge-std/Test.sol";
+import {AssetGovernor} from "../src/AssetGovernor.sol";
 import {AssetRegistry} from "../src/AssetRegistry.sol";
 import {AssetTimelock} from "../src/AssetTimelock.sol";
 import {Directory} from "../src/Directory.sol";
@@ -80,9 +81,10 @@ abstract contract Base is Test {
         router = new RevenueRouter(address(manager), directory, registry, address(timelock));
         escrow = new UsageEscrow(address(manager), directory);
         market = new Market(directory);
-        sharesFactory = new SharesFactory(
-            directory, registry, address(new Shares(directory)), address(new AssetTimelock(directory, registry))
-        );
+        address sharesCode = address(new Shares(directory));
+        address timelockCode = address(new AssetTimelock(directory, registry));
+        address governorCode = address(new AssetGovernor(directory));
+        sharesFactory = new SharesFactory(directory, registry, sharesCode, timelockCode, governorCode);
         usd = new TestUSD();
     }
 

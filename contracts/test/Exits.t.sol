@@ -38,7 +38,7 @@ contract ExitsTest is Base {
         "Market.cancelAll()"
     ];
     string[] private _entriesAndDuties = [
-        "SharesFactory.fractionalise((bytes32,address,address,uint256,(string,string,address,bool,address[],address[],(address,uint128,uint40,uint40,uint40)[])))",
+        "SharesFactory.fractionalise((bytes32,address,address,uint256,(uint48,uint32,uint256,uint256),(string,string,address,bool,address[],address[],(address,uint128,uint40,uint40,uint40)[])))",
         "AssetRegistry.register(string,uint8,address)",
         "AssetRegistry.publishVersion(bytes32,bytes32,string)",
         "AssetRegistry.activateVersion(bytes32,bytes32)",

@@ -249,8 +249,7 @@ contract SharesAttacksTest is SharesBase {
 
     /// @dev Votes of the wrong account, or of one that was delegated to twice.
     function test_votesFollowSharesThroughSelfDelegationAndSelfTransfer() external {
-        ISharesFactory.Order memory order = _another("acme/votes");
-        order.shares.votes = true;
+        ISharesFactory.Order memory order = _voting(_another("acme/votes"));
         order.shares.gate = address(gate);
         _fractionalise(order);
         vm.startPrank(alice);

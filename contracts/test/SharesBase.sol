@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {AssetGovernor} from "../src/AssetGovernor.sol";
 import {AssetTimelock} from "../src/AssetTimelock.sol";
 import {Shares} from "../src/Shares.sol";
+import {IAssetGovernor} from "../src/interfaces/IAssetGovernor.sol";
 import {IShares} from "../src/interfaces/IShares.sol";
 import {ISharesFactory} from "../src/interfaces/ISharesFactory.sol";
 import {Base} from "./Base.sol";
@@ -21,6 +23,7 @@ abstract contract SharesBase is Base {
     address internal steward = makeAddr("steward");
     Shares internal shares;
     AssetTimelock internal assetTimelock;
+    AssetGovernor internal governor;
     Gate internal gate;
 
     function setUp() public virtual override {
@@ -57,6 +60,14 @@ abstract contract SharesBase is Base {
         ISharesFactory.Parts memory parts = sharesFactory.fractionalise(order);
         vm.stopPrank();
         (shares, assetTimelock) = (Shares(parts.shares), AssetTimelock(payable(parts.timelock)));
+        governor = AssetGovernor(payable(parts.governor));
+    }
+
+    /// @dev Shares that vote have a governor in the steward's place.
+    function _voting(ISharesFactory.Order memory order) internal pure returns (ISharesFactory.Order memory) {
+        (order.steward, order.shares.votes) = (address(0), true);
+        order.ballot = IAssetGovernor.Ballot(1 days, uint32(EXIT_DELAY), 1e18, 20);
+        return order;
     }
 
     /// @dev As `_fractionalise`, for another asset of the publisher.

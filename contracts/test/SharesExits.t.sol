@@ -12,6 +12,8 @@ contract SharesExitsTest is SharesBase {
         "Shares.collect(address,address)",
         "Shares.claim(address)",
         "AssetTimelock.bind()",
+        "AssetGovernor.queue(address[],uint256[],bytes[],bytes32)",
+        "AssetGovernor.execute(address[],uint256[],bytes[],bytes32)",
         "AssetTimelock.execute(address,uint256,bytes,bytes32,bytes32)",
         "AssetTimelock.executeBatch(address[],uint256[],bytes[],bytes32,bytes32)"
     ];
@@ -22,6 +24,13 @@ contract SharesExitsTest is SharesBase {
         "Shares.approve(address,uint256)",
         "Shares.permit(address,address,uint256,uint256,uint8,bytes32,bytes32)",
         "Shares.delegate(address)",
+        "AssetGovernor.propose(address[],uint256[],bytes[],string)",
+        "AssetGovernor.cancel(address[],uint256[],bytes[],bytes32)",
+        "AssetGovernor.castVote(uint256,uint8)",
+        "AssetGovernor.castVoteWithReason(uint256,uint8,string)",
+        "AssetGovernor.castVoteWithReasonAndParams(uint256,uint8,string,bytes)",
+        "AssetGovernor.castVoteBySig(uint256,uint8,address,bytes)",
+        "AssetGovernor.castVoteWithReasonAndParamsBySig(uint256,uint8,address,string,bytes,bytes)",
         "Shares.delegateBySig(address,uint256,uint256,uint8,bytes32,bytes32)"
     ];
     /// @dev For the factory once, the timelock, the gate, or a role of the timelock's.
@@ -31,6 +40,16 @@ contract SharesExitsTest is SharesBase {
         "Shares.addCurrency(address)",
         "Shares.forcedTransfer(address,address,uint256)",
         "Shares.setFrozenTokens(address,uint256)",
+        "AssetGovernor.initialize((uint48,uint32,uint256,uint256),address,address)",
+        "AssetGovernor.setVotingDelay(uint48)",
+        "AssetGovernor.setVotingPeriod(uint32)",
+        "AssetGovernor.setProposalThreshold(uint256)",
+        "AssetGovernor.updateQuorumNumerator(uint256)",
+        "AssetGovernor.updateTimelock(address)",
+        "AssetGovernor.relay(address,uint256,bytes)",
+        "AssetGovernor.onERC721Received(address,address,uint256,bytes)",
+        "AssetGovernor.onERC1155Received(address,address,uint256,uint256,bytes)",
+        "AssetGovernor.onERC1155BatchReceived(address,address,uint256[],uint256[],bytes)",
         "AssetTimelock.initialize((bytes32,address,address,address,uint256))",
         "AssetTimelock.initialize(uint256,address[],address[],address)",
         "AssetTimelock.activateVersion(bytes32)",
@@ -68,7 +87,7 @@ contract SharesExitsTest is SharesBase {
     }
 
     function test_everyFunctionIsKnown() external {
-        string[2] memory names = ["Shares", "AssetTimelock"];
+        string[3] memory names = ["Shares", "AssetTimelock", "AssetGovernor"];
         uint256 known;
         for (uint256 c = 0; c < names.length; ++c) {
             string memory json = vm.readFile(string.concat("out/", names[c], ".sol/", names[c], ".json"));

@@ -58,10 +58,15 @@ contract SharesFactoryTest is SharesBase {
         assertEq(sharesFactory.countOf(assetId), 0);
     }
 
-    function test_fractionalise_RevertWhen_NobodyCouldPropose() external {
+    function test_fractionalise_RevertWhen_NobodyOrTwoCouldPropose() external {
         ISharesFactory.Order memory order = _another("acme/second");
         order.steward = address(0);
-        vm.expectRevert(ISharesFactory.SharesFactory_NoProposer.selector);
+        vm.expectRevert(abi.encodeWithSelector(ISharesFactory.SharesFactory_InvalidSteward.selector, address(0), false));
+        vm.prank(publisher);
+        sharesFactory.fractionalise(order);
+        order = _voting(order);
+        order.steward = steward;
+        vm.expectRevert(abi.encodeWithSelector(ISharesFactory.SharesFactory_InvalidSteward.selector, steward, true));
         vm.prank(publisher);
         sharesFactory.fractionalise(order);
     }

@@ -34,8 +34,7 @@ contract SharesGasTest is SharesBase {
     }
 
     function test_gas_transferWithVotes() external {
-        ISharesFactory.Order memory order = _another("acme/votes");
-        order.shares.votes = true;
+        ISharesFactory.Order memory order = _voting(_another("acme/votes"));
         _fractionalise(order);
         _move(alice, bob, 1e18);
         assertLt(_last("Shares.transfer undelegated"), TRANSFER);
@@ -51,7 +50,7 @@ contract SharesGasTest is SharesBase {
     }
 
     function test_gas_fractionalise() external {
-        ISharesFactory.Order memory order = _another("acme/votes");
+        ISharesFactory.Order memory order = _voting(_another("acme/votes"));
         uint256 tokenId = registry.tokenIdOf(order.assetId);
         vm.startPrank(publisher);
         registry.approve(address(sharesFactory), tokenId);

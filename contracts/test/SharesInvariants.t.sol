@@ -11,8 +11,8 @@ contract SharesInvariantsTest is SharesBase {
 
     function setUp() public override {
         super.setUp();
-        ISharesFactory.Order memory order = _another("acme/votes");
-        (order.shares.votes, order.shares.gate) = (true, address(gate));
+        ISharesFactory.Order memory order = _voting(_another("acme/votes"));
+        order.shares.gate = address(gate);
         _fractionalise(order);
         handler = new SharesHandler(
             SharesHandler.Parts({

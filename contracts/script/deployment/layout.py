@@ -60,7 +60,14 @@ _ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
     # Codes that the factory clones; they are closed themselves, so the Directory does not list them.
     "Shares": lambda a: [a["Directory"]],
     "AssetTimelock": lambda a: [a["Directory"], a["AssetRegistry"]],
-    "SharesFactory": lambda a: [a["Directory"], a["AssetRegistry"], a["Shares"], a["AssetTimelock"]],
+    "AssetGovernor": lambda a: [a["Directory"]],
+    "SharesFactory": lambda a: [
+        a["Directory"],
+        a["AssetRegistry"],
+        a["Shares"],
+        a["AssetTimelock"],
+        a["AssetGovernor"],
+    ],
     "TestUSD": lambda a: [],
 }
 LISTED: Final = (
