@@ -5,8 +5,9 @@ Every method waits until its transaction is included and returns figures read fr
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,12 @@ class Chain:
         return self.w3.eth.contract(
             address=Web3.to_checksum_address(self.addresses[name]), abi=load_abi(name)
         )
+
+    def naming(self, contracts: Mapping[str, str]) -> Chain:
+        """The same wallet on the same connection, with contracts that have no entry in the chains file: clones."""
+        other = copy.copy(self)
+        other.addresses = {**self.addresses, **contracts}
+        return other
 
     def call(self, contract: str, function: str, *args: Any) -> Any:
         """A view call at the latest block."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from licet_sdk.inference import Answer, Inference, Tensors
     from licet_sdk.licensing import Licensing
     from licet_sdk.market import Market
+    from licet_sdk.shares import Shares
     from licet_sdk.usage import Usage
     from licet_sdk.vault import Vault
 
@@ -45,6 +46,12 @@ class Client:
         from licet_sdk.market import Market
 
         return Market(self.chain)
+
+    def shares(self, asset_id: str) -> Shares:
+        """The shares of an asset, and the caller's wallet among their holders."""
+        from licet_sdk.shares import Shares
+
+        return Shares(self.chain, asset_id)
 
     @cached_property
     def licensing(self) -> Licensing:

@@ -17,7 +17,8 @@ from licet_sdk.chain import Chain, Sent
 from licet_sdk.errors import ConfigError
 
 SELL, BUY = 0, 1
-ERC721 = 0
+ERC721, ERC20 = 0, 2
+NO_STATE = bytes(32)
 # A maker's clock may be ahead of the chain's.
 CLOCK_SKEW_S = 30
 DAY_S = 86_400
@@ -90,6 +91,10 @@ class Market:
         """Offers to buy one token in the state that it is in now; whoever holds it may accept."""
         return self._order(BUY, token, token_id, price, price, lasts_s)
 
+    def ask_units(self, token: str, amount: int, *, price: int, lasts_s: int = DAY_S) -> Order:
+        """Sells this much of an ERC-20, or parts of it; `price` is that of all of it."""
+        return self._order(SELL, token, 0, price, price, lasts_s, units=amount)
+
     def sign(self, order: Order) -> SignedOrder:
         """The order under the caller's signature, with the approval that its fill needs given before."""
         if order.maker != self._chain.wallet:
@@ -116,15 +121,17 @@ class Market:
         """Ends every order that the caller has signed so far."""
         return self._chain.send("Market", "cancelAll")
 
-    def _order(self, side: int, token: str, token_id: int, start: int, end: int, lasts_s: int) -> Order:
+    def _order(
+        self, side: int, token: str, token_id: int, start: int, end: int, lasts_s: int, *, units: int = 0
+    ) -> Order:
         now, maker = int(time.time()), self._chain.wallet
         return Order(
             maker=maker,
             side=side,
-            standard=ERC721,
+            standard=ERC20 if units else ERC721,
             token=Web3.to_checksum_address(self._chain.addresses[token]),
             tokenId=token_id,
-            amount=1,
+            amount=units or 1,
             currency=Web3.to_checksum_address(self._chain.addresses["TestUSD"]),
             startPrice=start,
             endPrice=end,
@@ -133,7 +140,7 @@ class Market:
             taker="0x" + "00" * 20,
             nonce=secrets.randbits(256),
             epoch=int(self._chain.call("Market", "epochOf", maker)),
-            stateHash=bytes(self._chain.call(token, "tokenStateHash", token_id)),
+            stateHash=NO_STATE if units else bytes(self._chain.call(token, "tokenStateHash", token_id)),
         )
 
     def _approve(self, order: Order, sells: bool, amount: int) -> None:
@@ -143,7 +150,10 @@ class Market:
             return
         market = Web3.to_checksum_address(self._chain.addresses["Market"])
         name = next(n for n, a in self._chain.addresses.items() if a.lower() == order.token.lower())
-        if str(self._chain.call(name, "getApproved", order.tokenId)) != market:
+        if order.standard == ERC20:
+            if int(self._chain.call(name, "allowance", self._chain.wallet, market)) < order.amount:
+                self._chain.send(name, "approve", market, order.amount)
+        elif str(self._chain.call(name, "getApproved", order.tokenId)) != market:
             self._chain.send(name, "approve", market, order.tokenId)
 
     def _domain(self) -> dict[str, Any]:

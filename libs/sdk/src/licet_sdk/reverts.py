@@ -18,6 +18,10 @@ _CONTRACTS = (
     "UsageEscrow",
     "RevenueRouter",
     "Market",
+    "SharesFactory",
+    "Shares",
+    "AssetTimelock",
+    "AssetGovernor",
     "Directory",
     "TestUSD",
 )
@@ -45,6 +49,9 @@ _REMEDIES = {
     "Market_EpochOver": "the maker cancelled all orders; ask for a new one",
     "Market_StateChanged": "look at the token again, and ask the maker for a new order if you still want it",
     "Market_SelfDealing": "fill somebody else's order, or cancel your own",
+    "Shares_NothingToClaim": "nothing was earned yet; revenue arrives with `collect`, a second earlier",
+    "Shares_Unvested": "move at most what has vested",
+    "SharesFactory_NotOwner": "only the asset's owner turns it into shares",
     "RevenueRouter_NothingToClaim": "nothing is owed yet; revenue arrives with sales and settlements",
 }
 
