@@ -23,6 +23,7 @@ OWN = (
     "AssetGovernor",
     "AssetRegistry",
     "AssetTimelock",
+    "BreachBook",
     "Directory",
     "License",
     "LicenseSale",

@@ -22,6 +22,7 @@ contract License is ILicense, ITokenState, ERC721 {
         uint32 ordinal;
         bool transferable;
         bool locked;
+        bool breached;
     }
 
     struct Delegation {
@@ -49,6 +50,14 @@ contract License is ILicense, ITokenState, ERC721 {
             _directory.nameOf(msg.sender) != Names.LICENSE_SALE
                 || _directory.statusOf(msg.sender) != IDirectory.Status.Active
         ) revert License_NotSale(msg.sender);
+        _;
+    }
+
+    modifier onlyBreachBook() {
+        // A retiring one still ends what was announced before.
+        IDirectory.Status status = _directory.statusOf(msg.sender);
+        bool isOpen = status == IDirectory.Status.Active || status == IDirectory.Status.Retiring;
+        if (!isOpen || _directory.nameOf(msg.sender) != Names.BREACH_BOOK) revert License_NotBreachBook(msg.sender);
         _;
     }
 
@@ -80,7 +89,8 @@ contract License is ILicense, ITokenState, ERC721 {
             endTime: until,
             ordinal: 0,
             transferable: transferable,
-            locked: false
+            locked: false,
+            breached: false
         });
         // No receiver hook: it could move the licence before the sale says that it was bought.
         _mint(recipient, tokenId);
@@ -91,6 +101,7 @@ contract License is ILicense, ITokenState, ERC721 {
     /// @inheritdoc ILicense
     function renew(uint256 tokenId, uint64 until) external onlySale returns (uint32 ordinal) {
         Record storage record = _known(tokenId);
+        if (record.breached) revert License_Breached(tokenId);
         if (until <= record.endTime) revert License_InvalidTerm(record.startTime, until);
         record.endTime = until;
         ordinal = ++record.ordinal;
@@ -98,7 +109,21 @@ contract License is ILicense, ITokenState, ERC721 {
     }
 
     /// @inheritdoc ILicense
+    function revoke(uint256 tokenId) external onlyBreachBook {
+        Record storage record = _known(tokenId);
+        uint64 end = uint64(block.timestamp);
+        if (record.endTime <= end) revert License_InvalidTerm(record.startTime, record.endTime);
+        record.endTime = end;
+        record.breached = true;
+        emit LicenseRevoked(tokenId, record.planId, end);
+        _announceTerm(tokenId, record.startTime, end);
+        if (_delegations[tokenId].user != address(0)) _endDelegation(tokenId);
+        if (record.transferable && !record.locked) emit Locked(tokenId);
+    }
+
+    /// @inheritdoc ILicense
     function lock(uint256 tokenId) external onlyHolder(tokenId) {
+        if (_records[tokenId].breached) revert License_Breached(tokenId);
         if (_records[tokenId].locked) revert License_Locked(tokenId);
         _lock(tokenId, msg.sender);
     }
@@ -152,7 +177,7 @@ contract License is ILicense, ITokenState, ERC721 {
         if (_isBinding(delegation)) revert License_Delegated(tokenId, delegation.expires);
         record.locked = false;
         emit TokenUnlocked(msg.sender, address(this), tokenId);
-        if (record.transferable) emit Unlocked(tokenId);
+        if (record.transferable && !record.breached) emit Unlocked(tokenId);
     }
 
     /// @inheritdoc IERC7432
@@ -168,6 +193,11 @@ contract License is ILicense, ITokenState, ERC721 {
     function licenseOf(uint256 tokenId) public view returns (Terms memory) {
         Record storage record = _known(tokenId);
         return Terms(record.planId, record.startTime, record.endTime, record.ordinal, record.transferable);
+    }
+
+    /// @inheritdoc ILicense
+    function isRevoked(uint256 tokenId) external view returns (bool) {
+        return _known(tokenId).breached;
     }
 
     /// @inheritdoc ILicense
@@ -191,7 +221,7 @@ contract License is ILicense, ITokenState, ERC721 {
     /// @inheritdoc IERC5192
     function locked(uint256 tokenId) external view returns (bool) {
         Record storage record = _known(tokenId);
-        return record.locked || !record.transferable;
+        return record.locked || record.breached || !record.transferable;
     }
 
     /// @inheritdoc IERC7432
@@ -278,6 +308,7 @@ contract License is ILicense, ITokenState, ERC721 {
 
     /// @notice ERC-721's approval; a bound licence cannot be listed.
     function approve(address to, uint256 tokenId) public override {
+        if (_records[tokenId].breached) revert License_Breached(tokenId);
         if (_records[tokenId].locked) revert License_Locked(tokenId);
         super.approve(to, tokenId);
     }
@@ -294,6 +325,7 @@ contract License is ILicense, ITokenState, ERC721 {
         from = super._update(to, tokenId, auth);
         if (from == address(0)) return from;
         Record storage record = _records[tokenId];
+        if (to != address(0) && record.breached) revert License_Breached(tokenId);
         if (to != address(0) && !record.transferable) revert License_NotTransferable(tokenId, record.planId);
         if (record.locked) revert License_Locked(tokenId);
         if (_delegations[tokenId].user != address(0)) _endDelegation(tokenId);

@@ -147,7 +147,10 @@ contract LicenseSale is ILicenseSale, ReentrancyGuardTransient {
 
     /// @dev Moves the price from the caller to the router and books it there.
     function _collect(IPlanBook.Offer memory offer, uint256 tokenId) private {
-        if (offer.price == 0) return;
+        if (offer.price != 0) _pay(offer, tokenId);
+    }
+
+    function _pay(IPlanBook.Offer memory offer, uint256 tokenId) private {
         (address router, uint256 before) = _till(offer.currency);
         IERC20(offer.currency).safeTransferFrom(msg.sender, router, offer.price);
         _book(offer, tokenId, router, before);
@@ -164,7 +167,8 @@ contract LicenseSale is ILicenseSale, ReentrancyGuardTransient {
         uint256 received = IERC20(offer.currency).balanceOf(router) - before;
         if (received != offer.price) revert LicenseSale_AmountMismatch(offer.currency, offer.price, received);
         // A signature is checked for a free plan too, but there is nothing to book.
-        if (offer.price == 0) return;
-        IRevenueRouter(router).receiveRevenue(offer.assetId, offer.currency, offer.price, bytes32(tokenId));
+        if (offer.price != 0) {
+            IRevenueRouter(router).receiveRevenue(offer.assetId, offer.currency, offer.price, bytes32(tokenId));
+        }
     }
 }

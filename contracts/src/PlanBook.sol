@@ -11,6 +11,10 @@ contract PlanBook is IPlanBook {
     uint64 public constant MAX_PERIOD = 3650 days;
     /// @notice Longest metering rule.
     uint256 public constant MAX_RULE_BYTES = 64;
+    /// @notice Shortest notice of a revocation: time for its holder to answer.
+    uint64 public constant MIN_NOTICE = 7 days;
+    /// @notice Longest notice, a quarter: a longer one is a mistake.
+    uint64 public constant MAX_NOTICE = 90 days;
 
     IDirectory private immutable _directory;
     IAssetRegistry private immutable _registry;
@@ -64,6 +68,13 @@ contract PlanBook is IPlanBook {
     }
 
     /// @inheritdoc IPlanBook
+    function breachRuleOf(uint256 planId) external view returns (BreachRule memory) {
+        _requireKnown(planId);
+        PlanTerms storage terms = _terms[planId];
+        return BreachRule(terms.assetId, terms.currency, terms.price, terms.period, terms.breachNotice);
+    }
+
+    /// @inheritdoc IPlanBook
     function isOpen(uint256 planId) external view returns (bool) {
         return planId != 0 && planId <= _planCount && !_closed[planId];
     }
@@ -105,5 +116,10 @@ contract PlanBook is IPlanBook {
         if (terms.requestsPerSecond == 0) revert PlanBook_InvalidRate();
         if (terms.server == address(0)) revert PlanBook_InvalidServer();
         if (terms.termsDigest == 0) revert PlanBook_InvalidTermsDigest();
+        bool isRevocable = terms.breachNotice != 0;
+        bool isBounded = terms.breachNotice >= MIN_NOTICE && terms.breachNotice <= MAX_NOTICE;
+        if (isRevocable != (terms.breachGrounds != 0) || (isRevocable && !isBounded)) {
+            revert PlanBook_InvalidBreachRule(terms.breachNotice, terms.breachGrounds);
+        }
     }
 }

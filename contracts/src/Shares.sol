@@ -100,9 +100,13 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
     function collect(address router, address currency) external nonReentrant returns (uint128 amount) {
         if (_directory.nameOf(router) != Names.REVENUE_ROUTER) revert Shares_NotRouter(router);
         PerShare.Pool storage pool = _pools[_indexOf(currency)];
+        // What it folds to is read later.
+        // slither-disable-next-line unused-return
         pool.fold(_supply);
         // What came, not what was said: a donation in between is as good.
         uint256 before = IERC20(currency).balanceOf(address(this));
+        // Its word is not taken for it.
+        // slither-disable-next-line unused-return
         IRevenueRouter(router).claim(currency);
         uint256 came = IERC20(currency).balanceOf(address(this)) - before;
         if (!pool.take(_supply, came)) revert Shares_TooMuch(currency, came);
@@ -290,7 +294,7 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
     function _allocate(Allocation[] calldata allocations) private {
         uint256 count = allocations.length;
         if (count > MAX_ALLOCATIONS) revert Shares_TooMany(count, MAX_ALLOCATIONS);
-        uint256 supply;
+        uint256 supply = 0;
         for (uint256 i = 0; i < count; ++i) {
             supply += allocations[i].amount;
         }

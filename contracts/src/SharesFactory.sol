@@ -43,7 +43,7 @@ contract SharesFactory is ISharesFactory {
         IAssetTimelock(parts.timelock)
             .initialize(IAssetTimelock.Setup(assetId, parts.shares, proposer, order.operator, order.delay));
         // No receiver hook: the timelock was made for this.
-        IERC721(address(_registry)).transferFrom(owner, parts.timelock, _registry.tokenIdOf(assetId));
+        IERC721(address(_registry)).transferFrom(msg.sender, parts.timelock, _registry.tokenIdOf(assetId));
         uint256 supply = IERC20(parts.shares).totalSupply();
         emit Fractionalised(assetId, parts.shares, parts.timelock, parts.governor, supply);
     }

@@ -8,6 +8,7 @@ import {Test} from "forge-std/Test.sol";
 import {AssetGovernor} from "../src/AssetGovernor.sol";
 import {AssetRegistry} from "../src/AssetRegistry.sol";
 import {AssetTimelock} from "../src/AssetTimelock.sol";
+import {BreachBook} from "../src/BreachBook.sol";
 import {Directory} from "../src/Directory.sol";
 import {License} from "../src/License.sol";
 import {LicenseSale} from "../src/LicenseSale.sol";
@@ -50,6 +51,7 @@ abstract contract Base is Test {
     UsageEscrow internal escrow;
     Market internal market;
     SharesFactory internal sharesFactory;
+    BreachBook internal breachBook;
     TestUSD internal usd;
 
     BatchRoots internal batchRoots;
@@ -85,6 +87,7 @@ abstract contract Base is Test {
         address timelockCode = address(new AssetTimelock(directory, registry));
         address governorCode = address(new AssetGovernor(directory));
         sharesFactory = new SharesFactory(directory, registry, sharesCode, timelockCode, governorCode);
+        breachBook = new BreachBook(directory, registry, planBook, license);
         usd = new TestUSD();
     }
 
@@ -104,6 +107,7 @@ abstract contract Base is Test {
         directory.list("UsageEscrow", address(escrow));
         directory.list("Market", address(market));
         directory.list("SharesFactory", address(sharesFactory));
+        directory.list("BreachBook", address(breachBook));
         escrow.setExitDelay(EXIT_DELAY);
     }
 
@@ -132,7 +136,9 @@ abstract contract Base is Test {
             optimisticUnits: 10,
             optimisticAmount: 1000,
             server: operator,
-            termsDigest: keccak256("terms")
+            breachNotice: 7 days,
+            termsDigest: keccak256("terms"),
+            breachGrounds: keccak256("grounds")
         });
     }
 

@@ -35,17 +35,22 @@ contract ExitsTest is Base {
         "AssetRegistry.setApprovalForAll(address,bool)",
         "AssetRegistry.transferFrom(address,address,uint256)",
         "Market.cancel(uint256[])",
-        "Market.cancelAll()"
+        "Market.cancelAll()",
+        "BreachBook.claim(address)"
     ];
     string[] private _entriesAndDuties = [
         "SharesFactory.fractionalise((bytes32,address,address,uint256,(uint48,uint32,uint256,uint256),(string,string,address,bool,address[],address[],(address,uint128,uint40,uint40,uint40)[])))",
         "AssetRegistry.register(string,uint8,address)",
         "AssetRegistry.publishVersion(bytes32,bytes32,string)",
         "AssetRegistry.activateVersion(bytes32,bytes32)",
-        "PlanBook.createPlan((bytes32,address,uint128,uint64,uint64,uint128,string,uint32,bool,uint64,uint128,address,bytes32))",
+        "PlanBook.createPlan((bytes32,address,uint128,uint64,uint64,uint128,string,uint32,bool,uint64,uint128,address,uint64,bytes32,bytes32))",
         "PlanBook.closePlan(uint256)",
         "License.mint(address,uint256,uint64,uint64,bool)",
         "License.renew(uint256,uint64)",
+        "License.revoke(uint256)",
+        "BreachBook.announce(uint256,bytes32)",
+        "BreachBook.retract(uint256)",
+        "BreachBook.revoke(uint256,uint256)",
         "License.lock(uint256)",
         "License.grantRole((bytes32,address,uint256,address,uint64,bool,bytes))",
         "License.setRoleApprovalForAll(address,address,bool)",
@@ -81,7 +86,7 @@ contract ExitsTest is Base {
         return directory.activeOf(bytes32(bytes(name)));
     }
 
-    function _contracts() private pure returns (string[9] memory) {
+    function _contracts() private pure returns (string[10] memory) {
         return [
             "Directory",
             "AssetRegistry",
@@ -91,7 +96,8 @@ contract ExitsTest is Base {
             "RevenueRouter",
             "UsageEscrow",
             "Market",
-            "SharesFactory"
+            "SharesFactory",
+            "BreachBook"
         ];
     }
 
@@ -125,7 +131,7 @@ contract ExitsTest is Base {
 
     function test_everyFunctionIsKnown() external view {
         uint256 known;
-        for (uint256 c = 0; c < 9; ++c) {
+        for (uint256 c = 0; c < 10; ++c) {
             string memory name = _contracts()[c];
             string memory json = vm.readFile(string.concat("out/", name, ".sol/", name, ".json"));
             string[] memory signatures = _functionsOf(name);
@@ -143,8 +149,8 @@ contract ExitsTest is Base {
     /// @dev Calls every function as a stranger with zero arguments on closed targets; those that need a role answer
     /// so before anything else.
     function test_theRestrictedFunctionsAreExactlyFour() external {
-        string[9] memory names = _contracts();
-        for (uint256 c = 0; c < 9; ++c) {
+        string[10] memory names = _contracts();
+        for (uint256 c = 0; c < 10; ++c) {
             address target = _target(names[c]);
             manager.setTargetClosed(target, true);
             string[] memory signatures = _functionsOf(names[c]);
@@ -162,18 +168,18 @@ contract ExitsTest is Base {
     }
 
     function _closeEverything() private {
-        string[9] memory names = _contracts();
-        address[9] memory targets;
-        for (uint256 c = 0; c < 9; ++c) {
+        string[10] memory names = _contracts();
+        address[10] memory targets;
+        for (uint256 c = 0; c < 10; ++c) {
             targets[c] = _target(names[c]);
         }
-        for (uint256 c = 0; c < 9; ++c) {
+        for (uint256 c = 0; c < 10; ++c) {
             if (c != 0) {
                 _advance(targets[c], IDirectory.Status.Retiring);
                 _advance(targets[c], IDirectory.Status.Retired);
             }
         }
-        for (uint256 c = 0; c < 9; ++c) {
+        for (uint256 c = 0; c < 10; ++c) {
             manager.setTargetClosed(targets[c], true);
         }
         // The worst that the parameter role can have done before.
@@ -227,5 +233,18 @@ contract ExitsTest is Base {
         license.burn(licenseId);
         assertEq(license.balanceOf(stranger), 0);
         assertEq(registry.ownerOf(tokenId), stranger);
+    }
+
+    function test_refundStaysOpenWhenEverythingIsClosed() external {
+        uint256 tokenId = _buy(_createPlan(_terms()), buyer);
+        _fund(publisher, address(breachBook), PRICE);
+        vm.startPrank(publisher);
+        breachBook.announce(tokenId, keccak256("evidence"));
+        skip(7 days);
+        uint256 refund = breachBook.revoke(tokenId, PRICE);
+        vm.stopPrank();
+        _closeEverything();
+        vm.prank(buyer);
+        assertEq(breachBook.claim(address(usd)), refund);
     }
 }

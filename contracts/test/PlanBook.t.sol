@@ -90,6 +90,8 @@ contract PlanBookTest is Base {
         terms.optimisticUnits = uint64(bound(terms.optimisticUnits, 0, terms.includedUnits));
         terms.requestsPerSecond = uint32(bound(terms.requestsPerSecond, 1, type(uint32).max));
         terms.meteringRule = "request";
+        terms.breachNotice = uint64(bound(terms.breachNotice, 7 days, 90 days));
+        if (terms.breachGrounds == 0) terms.breachNotice = 0;
         vm.assume(terms.server != address(0) && terms.termsDigest != 0);
         vm.expectEmit(address(planBook));
         emit IPlanBook.PlanCreated(1, assetId, publisher, terms);

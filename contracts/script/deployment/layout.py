@@ -68,6 +68,7 @@ _ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
         a["AssetTimelock"],
         a["AssetGovernor"],
     ],
+    "BreachBook": lambda a: [a["Directory"], a["AssetRegistry"], a["PlanBook"], a["License"]],
     "TestUSD": lambda a: [],
 }
 LISTED: Final = (
@@ -79,6 +80,7 @@ LISTED: Final = (
     "UsageEscrow",
     "Market",
     "SharesFactory",
+    "BreachBook",
 )
 
 

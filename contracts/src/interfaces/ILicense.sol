@@ -28,6 +28,13 @@ interface ILicense is IERC7858, IERC5192, IERC7432 {
     /// @notice `user` may use the licence until `expires`, Unix seconds; 0, 0: nobody but its holder (ERC-4907).
     event UpdateUser(uint256 indexed tokenId, address indexed user, uint64 expires);
 
+    /// @notice The licence ended for a breach: it is not usable, renewable or movable any more.
+    event LicenseRevoked(uint256 indexed tokenId, uint256 indexed planId, uint64 endTime);
+
+    /// @notice Only an active or retiring BreachBook revokes.
+    error License_NotBreachBook(address caller);
+    /// @notice The licence was revoked.
+    error License_Breached(uint256 tokenId);
     /// @notice Only an active LicenseSale mints and renews.
     error License_NotSale(address caller);
     /// @notice An end is never 0 (ERC-7858 reads that as "never expires") and lies after the start.
@@ -59,6 +66,9 @@ interface ILicense is IERC7858, IERC5192, IERC7432 {
     /// @notice Moves the end of a licence to a later time and counts the renewal. LicenseSale only.
     function renew(uint256 tokenId, uint64 endTime) external returns (uint32 ordinal);
 
+    /// @notice Ends a licence for a breach, now, with its delegation. BreachBook only, which pays the holder.
+    function revoke(uint256 tokenId) external;
+
     /// @notice Binds a licence to its holder, by the holder alone, until `unlockToken`.
     function lock(uint256 tokenId) external;
 
@@ -67,6 +77,9 @@ interface ILicense is IERC7858, IERC5192, IERC7432 {
 
     /// @notice State of a licence. Reverts when it is unknown.
     function licenseOf(uint256 tokenId) external view returns (Terms memory);
+
+    /// @notice Whether the licence was revoked. Reverts when it is unknown.
+    function isRevoked(uint256 tokenId) external view returns (bool);
 
     /// @notice Whether the licence exists and its term runs now.
     function isUsable(uint256 tokenId) external view returns (bool);

@@ -16,7 +16,9 @@ interface IPlanBook {
     /// @param optimisticUnits Units usable before the purchase is final.
     /// @param optimisticAmount Amount of a deposit usable before it is final.
     /// @param server Operator that serves the plan.
+    /// @param breachNotice Seconds between the announcement of a breach and the revocation; 0: never revoked.
     /// @param termsDigest Digest of the machine-readable terms and their legal text.
+    /// @param breachGrounds Digest of the grounds on which a licence is revoked; 0 with a notice of 0.
     struct PlanTerms {
         bytes32 assetId;
         address currency;
@@ -30,7 +32,9 @@ interface IPlanBook {
         uint64 optimisticUnits;
         uint128 optimisticAmount;
         address server;
+        uint64 breachNotice;
         bytes32 termsDigest;
+        bytes32 breachGrounds;
     }
 
     /// @notice What a sale needs of a plan.
@@ -40,6 +44,15 @@ interface IPlanBook {
         uint128 price;
         uint64 period;
         bool transferable;
+    }
+
+    /// @notice What ending a licence for a breach needs of a plan.
+    struct BreachRule {
+        bytes32 assetId;
+        address currency;
+        uint128 price;
+        uint64 period;
+        uint64 notice;
     }
 
     /// @notice A plan is on sale.
@@ -67,6 +80,8 @@ interface IPlanBook {
     error PlanBook_InvalidServer();
     /// @notice The digest of the terms is zero.
     error PlanBook_InvalidTermsDigest();
+    /// @notice A notice is 0 or from `MIN_NOTICE` to `MAX_NOTICE`, and grounds are given if and only if it is not 0.
+    error PlanBook_InvalidBreachRule(uint64 breachNotice, bytes32 breachGrounds);
     /// @notice No plan has this id.
     error PlanBook_UnknownPlan(uint256 planId);
     /// @notice The plan is closed.
@@ -88,6 +103,9 @@ interface IPlanBook {
 
     /// @notice The part of `openTermsOf` that a sale needs, for a third of the gas.
     function offerOf(uint256 planId) external view returns (Offer memory);
+
+    /// @notice What ending a licence for a breach needs of a plan, closed or not. Reverts when it is unknown.
+    function breachRuleOf(uint256 planId) external view returns (BreachRule memory);
 
     /// @notice Whether a plan takes purchases; false when it is unknown.
     function isOpen(uint256 planId) external view returns (bool);

@@ -5,6 +5,7 @@ pragma solidity 0.8.30;
 library Names {
     bytes32 internal constant LICENSE_SALE = "LicenseSale";
     bytes32 internal constant USAGE_ESCROW = "UsageEscrow";
+    bytes32 internal constant BREACH_BOOK = "BreachBook";
     bytes32 internal constant REVENUE_ROUTER = "RevenueRouter";
     bytes32 internal constant PLAN_BOOK = "PlanBook";
 }

@@ -28,13 +28,15 @@ from licet_sdk.wallet import account_of
 RECEIPT_TIMEOUT_S = 60.0
 RECEIPT_POLL_S = 0.1
 RPC_TIMEOUT_S = 20.0
+NO_GROUNDS = "0x" + "00" * 32
 
 
 @dataclass(frozen=True, slots=True)
 class PlanOffer:
     """Sale terms of a plan; amounts in the currency's smallest unit, `period_s` in seconds.
 
-    `metering_rule` is `request` or `rows:<input name>` and must equal the manifest's.
+    `metering_rule` is `request` or `rows:<input name>` and must equal the manifest's. Without `breach_notice_s` (7 to
+    90 days) and the digest of the `breach_grounds` its licenses are never revoked.
     """
 
     price: int
@@ -48,6 +50,8 @@ class PlanOffer:
     optimistic_amount: int = 0
     server: str = ""
     terms_digest: str = ""
+    breach_notice_s: int = 0
+    breach_grounds: str = NO_GROUNDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +201,23 @@ class Chain:
             offer.optimistic_units,
             offer.optimistic_amount,
             _address(offer.server),
+            offer.breach_notice_s,
             _b32(offer.terms_digest),
+            _b32(offer.breach_grounds),
         )
         sent = self.send("PlanBook", "createPlan", terms)
         return int(sent.events["PlanCreated"]["planId"]), sent
+
+    def announce_breach(self, token_id: int, evidence: str) -> int:
+        """Announces a breach of a license, by the digest of what is alleged; returns when it can be revoked."""
+        sent = self.send("BreachBook", "announce", token_id, _b32(evidence))
+        return int(sent.events["BreachAnnounced"]["effectiveAt"])
+
+    def revoke_license(self, token_id: int) -> int:
+        """Revokes a license after its notice, pays the price of the time that is left, and returns that."""
+        most = int(self.call("BreachBook", "refundOf", token_id))
+        self.approve("BreachBook", most)
+        return int(self.send("BreachBook", "revoke", token_id, most).events["BreachRefunded"]["refund"])
 
     # --- buyer
 
@@ -244,6 +261,11 @@ class Chain:
         role = bytes(self.call("License", "USER_ROLE"))
         token = Web3.to_checksum_address(self.addresses["License"])
         return self.send("License", "revokeRole", token, token_id, role)
+
+    def claim_refund(self) -> int:
+        """Claims what the wallet is owed for licenses that were revoked."""
+        token = Web3.to_checksum_address(self.addresses["TestUSD"])
+        return int(self.send("BreachBook", "claim", token).events["RefundClaimed"]["amount"])
 
     # --- owner
 

@@ -142,3 +142,31 @@ async def test_a_license_is_delegated_and_taken_back(wallet: Any) -> None:
     buyer.delegate_license(token_id, user, end, revocable=False)
     with pytest.raises(ChainError, match="License_Delegated"):
         buyer.end_delegation(token_id)
+
+
+async def test_a_breach_is_announced_revoked_and_refunded(wallet: Any) -> None:
+    publisher, buyer = wallet(PUBLISHER), wallet(BUYER)
+    asset_id, _ = publisher.register_asset("clinic/risk")
+    week, period = 7 * 86_400, 28 * 86_400
+    terms = {"period_s": period, "breach_notice_s": week, "breach_grounds": DIGEST}
+    plan_id, _ = publisher.create_plan(asset_id, offer(wallet, **terms))
+    for chain in (publisher, buyer):
+        chain.send("TestUSD", "mint", chain.wallet, 5_000_000)
+    token_id, _ = buyer.buy(plan_id)
+    with pytest.raises(ChainError, match="BreachBook_NotAnnounced"):
+        publisher.revoke_license(token_id)
+    effective_at = publisher.announce_breach(token_id, DIGEST)
+    with pytest.raises(ChainError) as early:
+        publisher.revoke_license(token_id)
+    assert (early.value.code, bool(early.value.remedy)) == ("BreachBook_NoticeRuns", True)
+    publisher.w3.provider.make_request("evm_setNextBlockTimestamp", [effective_at])
+    publisher.w3.provider.make_request("evm_mine", [])
+    refund = publisher.revoke_license(token_id)
+    left = period - (
+        buyer.call("License", "endTime", token_id) - buyer.call("License", "startTime", token_id)
+    )
+    assert refund == -(-5_000_000 * left // period)
+    assert buyer.call("License", "isRevoked", token_id)
+    assert buyer.claim_refund() == refund == buyer.balance()
+    with pytest.raises(ChainError, match="License_Breached"):
+        buyer.transfer_license(token_id, wallet(OTHER).wallet)

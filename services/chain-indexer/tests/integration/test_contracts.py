@@ -40,7 +40,7 @@ class Path:
         self.deployed = deployed
         self.contracts: dict[str, Any] = {
             name: self.w3.eth.contract(checksum(deployed.contracts[name]), abi=load_abi(name))
-            for name in (*WATCHED, "TestUSD")
+            for name in (*WATCHED, "BreachBook", "TestUSD")
         }
         self.token = deployed.contracts["TestUSD"]
         self.operator = deployed.operator.address
@@ -88,7 +88,9 @@ class Path:
             5,
             1000,
             checksum(self.operator),
+            7 * DAY_S,
             b"\x03" * 32,
+            b"\x04" * 32,
         )
         for _ in range(2):
             await self.send(self.of(PUBLISHER), "PlanBook", "createPlan", terms)
@@ -100,7 +102,7 @@ class Path:
         for spender in ("LicenseSale", "UsageEscrow"):
             address = checksum(self.deployed.contracts[spender])
             await self.send(buyer, "TestUSD", "approve", address, 10**12)
-        for _ in range(3):
+        for _ in range(4):
             await self.send(buyer, "LicenseSale", "purchase", 1, checksum(buyer), PRICE)
         await self.send(buyer, "LicenseSale", "renew", 1, PRICE)
         role, token = await self.view("License", "USER_ROLE"), checksum(self.deployed.contracts["License"])
@@ -111,6 +113,17 @@ class Path:
         await self.send(buyer, "License", "unlockToken", token, 2)
         await self.send(buyer, "License", "burn", 3)
         await self.send(buyer, "License", "transferFrom", checksum(buyer), checksum(self.of(SECOND)), 2)
+
+    async def breach(self) -> None:
+        publisher = self.of(PUBLISHER)
+        await self.send(publisher, "TestUSD", "mint", checksum(publisher), PRICE)
+        book = checksum(self.deployed.contracts["BreachBook"])
+        await self.send(publisher, "TestUSD", "approve", book, PRICE)
+        await self.send(publisher, "BreachBook", "announce", 4, b"\x05" * 32)
+        await self.deployed.anvil.advance(7 * DAY_S + 1)
+        await self.send(publisher, "BreachBook", "revoke", 4, PRICE)
+        rest = await self.view("TestUSD", "balanceOf", checksum(publisher))
+        await self.send(publisher, "TestUSD", "transfer", checksum(self.of(BUYER)), rest)
 
     async def use(self) -> None:
         """Deposits, asks for two exits, and is settled so that both exits are drawn on."""
@@ -151,7 +164,7 @@ class Path:
 @pytest.fixture
 async def path(chain: StartChain) -> AsyncIterator[Path]:
     walked = Path(await chain())
-    for step in (walked.publish, walked.offer, walked.buy, walked.use, walked.collect):
+    for step in (walked.publish, walked.offer, walked.buy, walked.breach, walked.use, walked.collect):
         await step()
     yield walked
     await walked.close()
@@ -209,7 +222,7 @@ async def test_mirror_says_what_the_contracts_say(path: Path, engine: AsyncEngin
         assert (plan.price, plan.period_s, plan.included_units, plan.unit_price) == tuple(terms[2:6])
         assert (plan.metering_rule, plan.requests_per_s, plan.transferable) == tuple(terms[6:9])
         assert (plan.optimistic_units, plan.optimistic_amount) == tuple(terms[9:11])
-        assert (plan.server, plan.terms_digest) == (terms[11].lower(), "0x" + terms[12].hex())
+        assert (plan.server, plan.terms_digest) == (terms[11].lower(), "0x" + terms[13].hex())
 
     for number in (1, 2):
         held_license = await row_of(engine, r.License, cid, number)
@@ -219,6 +232,9 @@ async def test_mirror_says_what_the_contracts_say(path: Path, engine: AsyncEngin
         assert mine == tuple(on_chain[:4])
 
     assert (await row_of(engine, r.License, cid, 3)).holder == "0x" + "00" * 20, "burned"
+    revoked = await row_of(engine, r.License, cid, 4)
+    assert revoked.end_time == await path.view("License", "endTime", 4)
+    assert await path.view("License", "isRevoked", 4)
 
     deposit = await row_of(engine, r.Deposit, cid, "0x" + path.deposit.hex())
     on_chain = await path.view("UsageEscrow", "depositOf", path.deposit)
@@ -261,6 +277,9 @@ async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, e
         ("3", "1", path.asset, "0x" + "00" * 20),
         ("2", "1", path.asset, path.of(SECOND)),
     ]
+    ended = [e.license_revoked for e in events if e.HasField("license_revoked")]
+    assert [(x.token_id, x.plan_id, x.asset_id) for x in ended] == [("4", "1", path.asset)]
+    assert ended[0].end_time > 0
     lent = [e.update_user for e in events if e.HasField("update_user")]
     assert [(u.token_id, u.plan_id, u.asset_id, u.user) for u in lent] == [
         ("2", "1", path.asset, path.of(9)),

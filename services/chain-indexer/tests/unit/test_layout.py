@@ -108,7 +108,23 @@ def plan_created() -> tuple[Layout, dict[str, Any]]:
     return layout_of(entry), entry
 
 
-TERMS = (b"\x01" * 32, CONTRACT, 1, 2, 3, 4, "request", 5, True, 6, 7, CONTRACT, b"\x02" * 32)
+TERMS = (
+    b"\x01" * 32,
+    CONTRACT,
+    1,
+    2,
+    3,
+    4,
+    "request",
+    5,
+    True,
+    6,
+    7,
+    CONTRACT,
+    8,
+    b"\x02" * 32,
+    b"\x03" * 32,
+)
 
 
 def test_event_with_a_topic_too_few_is_malformed() -> None:

@@ -145,6 +145,10 @@ def _delegated(event: chain.ChainEvent, contracts: Contracts) -> Said:
     )
 
 
+def _revoked(event: chain.ChainEvent, contracts: Contracts) -> Said:
+    return _license(event, contracts, event.license_revoked.token_id), FactKind.LICENSE_REVOKED, {}
+
+
 def _deposit(name: str) -> Callable[[chain.ChainEvent, Contracts], Said]:
     def read(event: chain.ChainEvent, contracts: Contracts) -> Said:
         said: Any = getattr(event, name)
@@ -178,6 +182,7 @@ _READERS: dict[str, Callable[[chain.ChainEvent, Contracts], Said | None]] = {
     "license_renewed": _renewed,
     "license_transferred": _transferred,
     "update_user": _delegated,
+    "license_revoked": _revoked,
     "deposited": _deposit("deposited"),
     "exit_requested": _deposit("exit_requested"),
     "exit_drawn": _deposit("exit_drawn"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from licet_licensing.domain.balance import Balance
 from licet_licensing.domain.facts import Asset, Place, Plan, Purchased, Renewed, Transferred, Window
-from licet_licensing.domain.grants import Balance, Grant, GrantState, LicenseWindow, Source
+from licet_licensing.domain.grants import Grant, GrantState, LicenseWindow, Source
 
 ASSET_ID = "0x" + "a5" * 32
 OPERATOR = "0x" + "0e" * 20
@@ -47,9 +48,10 @@ def said(
     plan: Plan = PLAN,
     user: str = "",
     until: int = 0,
+    revoked: bool = False,
     **w: Any,
 ) -> LicenseWindow:
-    return LicenseWindow(window(**w), holder, moved, plan, final_block, user, until)
+    return LicenseWindow(window(**w), holder, moved, plan, final_block, user, until, revoked)
 
 
 def license_grant(*, free: int = 100, **changes: Any) -> Grant:

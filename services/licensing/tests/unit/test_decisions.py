@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from licet_licensing.domain.balance import Balance
 from licet_licensing.domain.codes import Code
 from licet_licensing.domain.decisions import (
     Approval,
@@ -20,7 +21,7 @@ from licet_licensing.domain.decisions import (
     decide,
     lease_size,
 )
-from licet_licensing.domain.grants import Balance, Grant, GrantState
+from licet_licensing.domain.grants import Grant, GrantState
 
 from .builders import ALICE, ASSET, BOB, NOW, OPERATOR, PLAN, deposit_grant, license_grant
 

@@ -8,11 +8,11 @@ from itertools import permutations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from licet_licensing.domain.balance import Balance
 from licet_licensing.domain.codes import Code
 from licet_licensing.domain.errors import EquationBroken
 from licet_licensing.domain.facts import DepositTotals, LicenseFact, deposit_totals, fold_license
 from licet_licensing.domain.grants import (
-    Balance,
     Debt,
     GrantState,
     expire,

@@ -9,10 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from licet_licensing.domain import leases
+from licet_licensing.domain.balance import Balance
 from licet_licensing.domain.decisions import Ask, lease_size
 from licet_licensing.domain.errors import RecordContradictsLease
 from licet_licensing.domain.grants import (
-    Balance,
     GrantState,
     LicenseWindow,
     expire,

@@ -79,6 +79,8 @@ def _plan_created(a: Args, _chain: Chain) -> p.Payload:
         optimistic_amount=t["optimisticAmount"],
         server=t["server"],
         terms_digest=t["termsDigest"],
+        breach_notice_s=t["breachNotice"],
+        breach_grounds=t["breachGrounds"],
     )
     return p.PlanCreated(a["planId"], a["creator"], terms)
 
@@ -96,6 +98,10 @@ def _license_transferred(a: Args, _chain: Chain) -> p.Payload | None:
 
 def _update_user(a: Args, _chain: Chain) -> p.Payload:
     return p.UpdateUser(a["tokenId"], 0, "", a["user"], _time(a["expires"]))
+
+
+def _license_revoked(a: Args, _chain: Chain) -> p.Payload:
+    return p.LicenseRevoked(a["tokenId"], a["planId"], "", _time(a["endTime"]))
 
 
 def _license_purchased(a: Args, _chain: Chain) -> p.Payload:
@@ -223,6 +229,7 @@ MEANINGS: dict[tuple[str, str], Meaning] = {
     ("PlanBook", "PlanClosed"): _plan_closed,
     ("License", "Transfer"): _license_transferred,
     ("License", "UpdateUser"): _update_user,
+    ("License", "LicenseRevoked"): _license_revoked,
     ("LicenseSale", "LicensePurchased"): _license_purchased,
     ("LicenseSale", "LicenseRenewed"): _license_renewed,
     ("UsageEscrow", "OperatorKeySet"): _operator_key_set,

@@ -32,7 +32,9 @@ def touched(payload: p.Payload, chain_id: int) -> list[r.RowKey]:  # noqa: C901,
             return [(r.Asset, (chain_id, payload.asset_id)), (r.Version, version)]
         case p.PlanCreated() | p.PlanClosed():
             return [(r.Plan, (chain_id, payload.plan_id))]
-        case p.LicensePurchased() | p.LicenseRenewed() | p.LicenseTransferred() | p.UpdateUser():
+        case p.LicensePurchased() | p.LicenseRenewed() | p.LicenseTransferred():
+            return [(r.License, (chain_id, payload.token_id))]
+        case p.LicenseRevoked() | p.UpdateUser():
             return [(r.License, (chain_id, payload.token_id))]
         case p.Deposited():
             return [(r.Deposit, (chain_id, payload.deposit_id))]
@@ -71,6 +73,10 @@ def fold(payload: p.Payload, at: Site, chain: Chain, rows: r.Rows) -> p.Payload:
         case p.UpdateUser():
             held = _held(payload, at, rows)
             return replace(payload, plan_id=held.plan_id, asset_id=held.asset_id)
+        case p.LicenseRevoked():
+            held = _held(payload, at, rows)
+            rows.put(replace(held, end_time=payload.end_time, changed_block=at.block_number))
+            return replace(payload, asset_id=held.asset_id)
         case p.LicensePurchased() | p.LicenseRenewed():
             _fold_license(payload, at, chain, rows)
         case p.Deposited() | p.ExitRequested() | p.ExitDrawn() | p.Withdrawn():
@@ -169,7 +175,9 @@ def _fold_plan(payload: p.PlanCreated | p.PlanClosed, at: Site, rows: r.Rows) ->
     )
 
 
-def _held(payload: p.LicenseTransferred | p.UpdateUser, at: Site, rows: r.Rows) -> r.License:
+def _held(
+    payload: p.LicenseTransferred | p.LicenseRevoked | p.UpdateUser, at: Site, rows: r.Rows
+) -> r.License:
     held = rows.get(r.License, at.chain_id, payload.token_id)
     if held is None:
         raise UnknownLicense(f"licence {payload.token_id} changed, but its purchase is not in the mirror")

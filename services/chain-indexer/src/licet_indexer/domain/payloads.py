@@ -65,6 +65,8 @@ class PlanTerms:
     optimistic_amount: int
     server: str
     terms_digest: str
+    breach_notice_s: int
+    breach_grounds: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,16 @@ class LicenseRenewed:
     price: int
     end_time: int
     ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseRevoked:
+    """A licence ended for a breach, at `end_time` and for good. The asset comes from the mirror."""
+
+    token_id: int
+    plan_id: int
+    asset_id: str
+    end_time: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +285,7 @@ Payload = (
     | PlanClosed
     | LicensePurchased
     | LicenseRenewed
+    | LicenseRevoked
     | LicenseTransferred
     | UpdateUser
     | Deposited

@@ -74,7 +74,8 @@ def _terms(r: random.Random) -> tuple[Any, ...]:
     rule = r.choice(["request", "rows:FEATURES"])
     limits = (r.randrange(100), r.random() < 0.5, r.randrange(100), _amount(r))
     price = (_address(0xC0, 0), _amount(r), r.randrange(1, 10**6), r.randrange(2**64), _amount(r), rule)
-    return (_hash(0xAA, r.randrange(4)), *price, *limits, _address(0xB0, 0), _hash(0xDD, 0))
+    rule_of_breach = (r.choice([0, 7 * 86_400]), _hash(0xDD, 0), _hash(0xDE, 0))
+    return (_hash(0xAA, r.randrange(4)), *price, *limits, _address(0xB0, 0), *rule_of_breach)
 
 
 def _license(r: random.Random) -> dict[str, Any]:
@@ -168,6 +169,7 @@ _TELLERS: tuple[tuple[str, str, Callable[[random.Random], dict[str, Any]]] | Non
     ("PlanBook", "PlanClosed", _plan),
     ("License", "Transfer", _transfer),
     ("License", "UpdateUser", _user),
+    ("License", "LicenseRevoked", _license),
     ("LicenseSale", "LicensePurchased", _license),
     ("LicenseSale", "LicensePurchased", _license),
     ("LicenseSale", "LicenseRenewed", _license),

@@ -25,8 +25,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_licensing.db import tables
 from licet_licensing.db.tables import table
+from licet_licensing.domain.balance import Balance
 from licet_licensing.domain.codes import Code
-from licet_licensing.domain.grants import Balance, Debt, Grant, GrantState, Source
+from licet_licensing.domain.grants import Debt, Grant, GrantState, Source
 
 GRANTS = table(tables.GrantRow)
 MOVES = table(tables.LicenseMoveRow)
@@ -150,7 +151,10 @@ async def history(
 ) -> dict[tuple[str, str], set[Code]]:
     """Why a wallet has no running license of an asset any more, by (wallet, asset)."""
     why = case(
-        (GRANTS.c.state == GrantState.RETRACTED.value, Code.LICENSE_REVOKED.value),
+        (
+            GRANTS.c.state.in_((GrantState.RETRACTED.value, GrantState.REVOKED.value)),
+            Code.LICENSE_REVOKED.value,
+        ),
         (GRANTS.c.state == GrantState.TRANSFERRED.value, Code.LICENSE_TRANSFERRED.value),
         else_=Code.LICENSE_EXPIRED.value,
     )

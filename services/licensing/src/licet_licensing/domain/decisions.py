@@ -229,6 +229,8 @@ def _look(grant: Grant, plan: Plan | None, now: float, policy: Policy) -> Step |
         return Step(grant.grant_id, Code.MIRROR_STALE, "an event of this right could not be applied")
     if grant.state is GrantState.RETRACTED:
         return Step(grant.grant_id, Code.LICENSE_REVOKED, "its purchase left the chain")
+    if grant.state is GrantState.REVOKED:
+        return Step(grant.grant_id, Code.LICENSE_REVOKED, "it was revoked for a breach")
     if grant.state is GrantState.TRANSFERRED:
         return Step(grant.grant_id, Code.LICENSE_TRANSFERRED, "its plan forbids the transfer that was made")
     if not grant.is_running(now):

@@ -30,6 +30,7 @@ class FactKind(StrEnum):
     LICENSE_RENEWED = "license_renewed"
     LICENSE_TRANSFERRED = "license_transferred"
     LICENSE_DELEGATED = "license_delegated"
+    LICENSE_REVOKED = "license_revoked"
     # Every event that states a deposit's total is the same fact.
     DEPOSIT_TOTAL = "deposit_total"
     # A settled line that its deposit could not pay in full.
@@ -140,7 +141,14 @@ class Delegated:
     until: int
 
 
-LicenseFact = Purchased | Renewed | Transferred | Delegated
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The license was ended for a breach, for good."""
+
+    place: Place
+
+
+LicenseFact = Purchased | Renewed | Transferred | Delegated | Revoked
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +177,7 @@ class License:
     moved: bool
     user: str = ""
     user_until: int = 0
+    revoked: bool = False
 
 
 @dataclass(slots=True)
@@ -179,6 +188,7 @@ class _Folding:
     windows: list[Window] = field(default_factory=list)
     user: str = ""
     user_until: int = 0
+    revoked: bool = False
 
 
 def fold_license(facts: Iterable[LicenseFact]) -> License | None:
@@ -205,10 +215,11 @@ def fold_license(facts: Iterable[LicenseFact]) -> License | None:
         moved=bool(state.former),
         user=state.user,
         user_until=state.user_until,
+        revoked=state.revoked,
     )
 
 
-def _advance(state: _Folding, fact: Renewed | Transferred | Delegated) -> None:
+def _advance(state: _Folding, fact: Renewed | Transferred | Delegated | Revoked) -> None:
     match fact:
         case Renewed():
             block = fact.place.block_number
@@ -219,6 +230,8 @@ def _advance(state: _Folding, fact: Renewed | Transferred | Delegated) -> None:
             state.user_until = 0  # a new holder is bound by no delegation of the old one
         case Delegated():
             state.user, state.user_until = fact.user or state.user, fact.until if fact.user else 0
+        case Revoked():
+            state.revoked = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +280,8 @@ def license_fact(fact: Fact) -> LicenseFact:
             return Transferred(fact.place, str(body["from"]), str(body["to"]))
         case FactKind.LICENSE_DELEGATED:
             return Delegated(fact.place, str(body["user"]), int(body["until"]))
+        case FactKind.LICENSE_REVOKED:
+            return Revoked(fact.place)
         case _:
             raise ValueError(f"{fact.kind} says nothing of a license")
 

@@ -1,96 +1,13 @@
-"""A grant: one spendable right, its equation and its generation.
-
-Units are calls' units for a license and the currency's smallest unit for a deposit. The chain says how much is
-granted (`target`); leases, suspensions and records say what of it is committed. Everything else follows:
-
-    committed = leased + suspended + spent
-    rest      = max(0, target - committed)        free while the right runs, lapsed after its end
-    shortage  = max(0, committed - target)        the chain took back what was committed already
-    granted   = target + shortage = free + leased + suspended + spent + lapsed
-"""
+"""A grant: one spendable right, what the chain says of it, and its generation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from licet_licensing.domain.balance import Balance
 from licet_licensing.domain.codes import Code
-from licet_licensing.domain.errors import EquationBroken
 from licet_licensing.domain.facts import DepositTotals, Plan, Window
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """The equation of one grant. Immutable: each verb returns the balance after it."""
-
-    target: int = 0
-    leased: int = 0
-    suspended: int = 0
-    spent: int = 0
-    ended: bool = False
-
-    def __post_init__(self) -> None:
-        if min(self.target, self.leased, self.suspended, self.spent) < 0:
-            raise EquationBroken(f"negative units in {self}")
-
-    @property
-    def committed(self) -> int:
-        """Units that are lent, held back or used."""
-        return self.leased + self.suspended + self.spent
-
-    @property
-    def rest(self) -> int:
-        """Granted units that nobody has committed."""
-        return max(0, self.target - self.committed)
-
-    @property
-    def free(self) -> int:
-        """Units that can be lent."""
-        return 0 if self.ended else self.rest
-
-    @property
-    def lapsed(self) -> int:
-        """Units that the end of the right took away unused."""
-        return self.rest if self.ended else 0
-
-    @property
-    def shortage(self) -> int:
-        """Committed units that the chain does not grant any more."""
-        return max(0, self.committed - self.target)
-
-    @property
-    def granted(self) -> int:
-        """All units of the equation."""
-        return self.target + self.shortage
-
-    def lend(self, units: int) -> Balance:
-        """Free units become leased."""
-        if units > self.free:
-            raise EquationBroken(f"{units} units lent of {self.free} free ones")
-        return replace(self, leased=self.leased + units)
-
-    def spend(self, units: int, *, suspended: bool) -> Balance:
-        """Lent units are used up."""
-        return replace(self._take(units, suspended=suspended), spent=self.spent + units)
-
-    def release(self, units: int, *, suspended: bool) -> Balance:
-        """Lent units come back unused: free again, or lapsed after the end."""
-        return self._take(units, suspended=suspended)
-
-    def suspend(self, units: int) -> Balance:
-        """Lent units of a lease that ran out are held back until its records tell."""
-        return replace(self, leased=self.leased - units, suspended=self.suspended + units)
-
-    def charge(self, units: int) -> Balance:
-        """Free units are used up at once (use that was waiting for a right)."""
-        if units > self.free:
-            raise EquationBroken(f"{units} units charged to {self.free} free ones")
-        return replace(self, spent=self.spent + units)
-
-    def _take(self, units: int, *, suspended: bool) -> Balance:
-        if suspended:
-            return replace(self, suspended=self.suspended - units)
-        return replace(self, leased=self.leased - units)
 
 
 class Source(StrEnum):
@@ -107,7 +24,11 @@ class GrantState(StrEnum):
     LIVE = "live"
     EXPIRED = "expired"
     TRANSFERRED = "transferred"
+    REVOKED = "revoked"
     RETRACTED = "retracted"
+
+
+_FALLEN = frozenset({GrantState.TRANSFERRED, GrantState.REVOKED, GrantState.RETRACTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +80,7 @@ class Grant:
     @property
     def is_standing(self) -> bool:
         """Whether the chain carries this right, whatever the time is."""
-        return self.state not in (GrantState.TRANSFERRED, GrantState.RETRACTED)
+        return self.state not in _FALLEN
 
     def is_running(self, now: float) -> bool:
         """Whether the right stands and has not ended at `now` (unix seconds)."""
@@ -210,6 +131,7 @@ class LicenseWindow:
     final_block: int
     user: str = ""
     user_until: int = 0
+    revoked: bool = False
 
     @property
     def is_final(self) -> bool:
@@ -224,6 +146,8 @@ class LicenseWindow:
     @property
     def state(self) -> GrantState:
         """Where the window stands, its end aside."""
+        if self.revoked:
+            return GrantState.REVOKED
         if self.moved and not self.plan.transferable:
             return GrantState.TRANSFERRED
         return GrantState.LIVE if self.is_final else GrantState.PROVISIONAL
@@ -268,7 +192,8 @@ def follow_license(grant: Grant, said: LicenseWindow | None, now: float) -> Gran
     if after == grant:
         return None
     moved = grant.is_standing and (after.wallet != grant.wallet or not after.is_standing)
-    revoked = Code.LICENSE_TRANSFERRED if moved else _taken_from_user(grant, after, now)
+    why = Code.LICENSE_REVOKED if after.state is GrantState.REVOKED else Code.LICENSE_TRANSFERRED
+    revoked = why if moved else _taken_from_user(grant, after, now)
     if revoked is not None:
         after = replace(after, generation=grant.generation + 1)
     after = replace(after, version=grant.version + 1)
@@ -307,7 +232,7 @@ def _adopt(grant: Grant, said: LicenseWindow, now: float) -> Grant:
 
 
 def _state_at(state: GrantState, end_time: int, now: float) -> GrantState:
-    if state is GrantState.TRANSFERRED or now < end_time:
+    if state in _FALLEN or now < end_time:
         return state
     return GrantState.EXPIRED
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from licet_licensing.domain.balance import Balance
 from licet_licensing.domain.errors import RecordContradictsLease
-from licet_licensing.domain.grants import Balance
 
 # The units of a lease are told in 64 bits, while amounts on a chain have up to 256.
 MAX_UNITS = 2**64 - 1

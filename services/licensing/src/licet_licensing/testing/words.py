@@ -145,6 +145,12 @@ def delegated(number: int, user: str, until: int, *, token_id: int = 1, log: int
     return event(number, log, update_user=payload)
 
 
+def breached(number: int, end_time: int, *, token_id: int = 1) -> chain.ChainEvent:
+    """A license is revoked for a breach."""
+    payload = chain.LicenseRevoked(token_id=str(token_id), plan_id="1", asset_id=ASSET_ID, end_time=end_time)
+    return event(number, 0, license_revoked=payload)
+
+
 def deposited(number: int, total: int, *, payer: str = ALICE, log: int = 0) -> chain.ChainEvent:
     payload = chain.Deposited(
         deposit_id=DEPOSIT_ID, payer=payer, operator=OPERATOR, token=CURRENCY, amount="1", total=str(total)

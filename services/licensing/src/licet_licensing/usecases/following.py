@@ -197,6 +197,7 @@ async def _follow_licenses(
                 final.get(plan.chain_id, -1),
                 said.user,
                 said.user_until,
+                said.revoked,
             )
             for window in said.windows
         }

@@ -61,6 +61,7 @@ class ChainEvent(_message.Message):
     PLAN_CREATED_FIELD_NUMBER: _builtins.int
     LICENSE_PURCHASED_FIELD_NUMBER: _builtins.int
     LICENSE_RENEWED_FIELD_NUMBER: _builtins.int
+    LICENSE_REVOKED_FIELD_NUMBER: _builtins.int
     LICENSE_TRANSFERRED_FIELD_NUMBER: _builtins.int
     DEPOSITED_FIELD_NUMBER: _builtins.int
     EXIT_REQUESTED_FIELD_NUMBER: _builtins.int
@@ -99,6 +100,8 @@ class ChainEvent(_message.Message):
     def license_purchased(self) -> Global___LicensePurchased: ...
     @_builtins.property
     def license_renewed(self) -> Global___LicenseRenewed: ...
+    @_builtins.property
+    def license_revoked(self) -> Global___LicenseRevoked: ...
     @_builtins.property
     def license_transferred(self) -> Global___LicenseTransferred: ...
     @_builtins.property
@@ -146,6 +149,7 @@ class ChainEvent(_message.Message):
         plan_created: Global___PlanCreated | None = ...,
         license_purchased: Global___LicensePurchased | None = ...,
         license_renewed: Global___LicenseRenewed | None = ...,
+        license_revoked: Global___LicenseRevoked | None = ...,
         license_transferred: Global___LicenseTransferred | None = ...,
         deposited: Global___Deposited | None = ...,
         exit_requested: Global___ExitRequested | None = ...,
@@ -161,11 +165,11 @@ class ChainEvent(_message.Message):
         exit_drawn: Global___ExitDrawn | None = ...,
         update_user: Global___UpdateUser | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_transferred", b"license_transferred", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_transferred", b"license_transferred", "log_index", b"log_index", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "log_index", b"log_index", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_transferred", "deposited", "exit_requested", "withdrawn", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn", "update_user"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_revoked", "license_transferred", "deposited", "exit_requested", "withdrawn", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn", "update_user"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -299,6 +303,8 @@ class PlanTerms(_message.Message):
     OPTIMISTIC_AMOUNT_FIELD_NUMBER: _builtins.int
     SERVER_FIELD_NUMBER: _builtins.int
     TERMS_DIGEST_FIELD_NUMBER: _builtins.int
+    BREACH_NOTICE_S_FIELD_NUMBER: _builtins.int
+    BREACH_GROUNDS_FIELD_NUMBER: _builtins.int
     asset_id: _builtins.str
     currency: _builtins.str
     price: _builtins.str
@@ -314,6 +320,9 @@ class PlanTerms(_message.Message):
     optimistic_amount: _builtins.str
     server: _builtins.str
     terms_digest: _builtins.str
+    breach_notice_s: _builtins.int
+    """Seconds between the announcement of a breach and the revocation; 0: its licenses are never revoked."""
+    breach_grounds: _builtins.str
     def __init__(
         self,
         *,
@@ -330,10 +339,12 @@ class PlanTerms(_message.Message):
         optimistic_amount: _builtins.str = ...,
         server: _builtins.str = ...,
         terms_digest: _builtins.str = ...,
+        breach_notice_s: _builtins.int = ...,
+        breach_grounds: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "currency", b"currency", "included_units", b"included_units", "metering_rule", b"metering_rule", "optimistic_amount", b"optimistic_amount", "optimistic_units", b"optimistic_units", "period_s", b"period_s", "price", b"price", "requests_per_s", b"requests_per_s", "server", b"server", "terms_digest", b"terms_digest", "transferable", b"transferable", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "breach_grounds", b"breach_grounds", "breach_notice_s", b"breach_notice_s", "currency", b"currency", "included_units", b"included_units", "metering_rule", b"metering_rule", "optimistic_amount", b"optimistic_amount", "optimistic_units", b"optimistic_units", "period_s", b"period_s", "price", b"price", "requests_per_s", b"requests_per_s", "server", b"server", "terms_digest", b"terms_digest", "transferable", b"transferable", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -464,6 +475,36 @@ class LicenseRenewed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LicenseRenewed: _TypeAlias = LicenseRenewed  # noqa: Y015
+
+@_typing.final
+class LicenseRevoked(_message.Message):
+    """The license ended for a breach, at this time and for good."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    PLAN_ID_FIELD_NUMBER: _builtins.int
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.str
+    plan_id: _builtins.str
+    asset_id: _builtins.str
+    end_time: _builtins.int
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.str = ...,
+        plan_id: _builtins.str = ...,
+        asset_id: _builtins.str = ...,
+        end_time: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "end_time", b"end_time", "plan_id", b"plan_id", "token_id", b"token_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LicenseRevoked: _TypeAlias = LicenseRevoked  # noqa: Y015
 
 @_typing.final
 class LicenseTransferred(_message.Message):
