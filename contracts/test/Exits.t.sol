@@ -41,6 +41,10 @@ contract ExitsTest is Base {
     string[] private _entriesAndDuties = [
         "SharesFactory.fractionalise((bytes32,address,address,uint256,(uint48,uint32,uint256,uint256),(string,string,address,bool,address[],address[],(address,uint128,uint40,uint40,uint40)[])))",
         "AssetRegistry.register(string,uint8,address)",
+        "AssetRegistry.registerDerived(string,uint8,address,(bytes32,uint16)[])",
+        "AssetRegistry.setContributors(bytes32,uint16,(address,uint32)[])",
+        "AssetRegistry.setDelegate(bytes32,address,bool)",
+        "AssetRegistry.setRoyalty(bytes32,address,uint16)",
         "AssetRegistry.publishVersion(bytes32,bytes32,string)",
         "AssetRegistry.activateVersion(bytes32,bytes32)",
         "PlanBook.createPlan((bytes32,address,uint128,uint64,uint64,uint128,string,uint32,bool,uint64,uint128,address,uint64,bytes32,bytes32))",

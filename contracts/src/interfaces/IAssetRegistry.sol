@@ -22,6 +22,24 @@ interface IAssetRegistry {
         string uri;
     }
 
+    /// @notice An asset that this one was derived from, and its part of what this one earns.
+    struct Parent {
+        bytes32 assetId;
+        uint16 royaltyBp;
+    }
+
+    /// @notice Somebody who earns in proportion to `weight`.
+    struct Contributor {
+        address account;
+        uint32 weight;
+    }
+
+    /// @notice Contributors of an asset, and their part, in basis points, of what its parents leave.
+    struct Split {
+        uint16 shareBp;
+        Contributor[] contributors;
+    }
+
     /// @notice An asset came into being.
     event AssetRegistered(
         bytes32 indexed assetId, uint256 indexed tokenId, address indexed owner, Kind kind, string slug
@@ -30,6 +48,17 @@ interface IAssetRegistry {
     event VersionPublished(bytes32 indexed assetId, bytes32 indexed digest, string uri, uint32 ordinal);
     /// @notice The version is now the asset's active one; the version before is not.
     event VersionActivated(bytes32 indexed assetId, bytes32 indexed digest);
+
+    /// @notice The asset was derived from `parentId`, which earns `royaltyBp` of what it earns. Never changes.
+    event ParentDeclared(bytes32 indexed assetId, bytes32 indexed parentId, uint16 royaltyBp);
+    /// @notice Revenue that comes in from now on is split like this; its contributors follow as events.
+    event SplitChanged(bytes32 indexed assetId, uint32 indexed splitId, uint16 shareBp);
+    /// @notice A contributor of the split.
+    event ContributorNamed(bytes32 indexed assetId, uint32 indexed splitId, address indexed account, uint32 weight);
+    /// @notice Whether the delegate may publish and activate versions while `owner` owns the asset.
+    event DelegateSet(bytes32 indexed assetId, address indexed owner, address indexed delegate, bool allowed);
+    /// @notice A sale of the asset's token pays `royaltyBp` to `receiver` (ERC-2981).
+    event RoyaltySet(bytes32 indexed assetId, address indexed receiver, uint16 royaltyBp);
 
     /// @notice The slug is not `owner/model` with parts of `[a-z0-9-]{1,39}`.
     error AssetRegistry_InvalidSlug(string slug);
@@ -52,16 +81,56 @@ interface IAssetRegistry {
     /// @notice The version is active already.
     error AssetRegistry_AlreadyActive(bytes32 assetId, bytes32 digest);
 
+    /// @notice No parent, or more than `MAX_PAYEES`.
+    error AssetRegistry_InvalidParents(uint256 count);
+    /// @notice The asset has a parent twice.
+    error AssetRegistry_RepeatedParent(bytes32 parentId);
+    /// @notice A parent earns nothing, or the parents together more than `MAX_ROYALTIES_BP`.
+    error AssetRegistry_InvalidRoyalty(uint256 royaltyBp);
+    /// @notice The parent has `MAX_DEPTH` generations before it.
+    error AssetRegistry_TooDeep(bytes32 parentId);
+    /// @notice Parents and contributors are more than `MAX_PAYEES`.
+    error AssetRegistry_TooManyPayees(uint256 count);
+    /// @notice A share without contributors, contributors without a share, or a share above the whole.
+    error AssetRegistry_InvalidShare(uint256 shareBp, uint256 contributors);
+    /// @notice A contributor is the zero address or weighs nothing.
+    error AssetRegistry_InvalidContributor(address account, uint32 weight);
+    /// @notice The royalty of a token sale is above `MAX_SALE_ROYALTY_BP`, or more than its receiver has now.
+    error AssetRegistry_RoyaltyAboveCeiling(uint16 royaltyBp, uint16 ceilingBp);
+
     /// @notice Registers an asset and mints its token to `owner`. The first caller that uses the part before the
     /// slash keeps that namespace. Entry: needs the registry active in the Directory.
     /// @return tokenId `uint256(keccak256(bytes(slug)))`.
     function register(string calldata slug, Kind kind, address owner) external returns (uint256 tokenId);
 
-    /// @notice Publishes an immutable version, by the asset's owner or an approved account.
+    /// @notice As `register`, for an asset that was derived from others. Its lineage holds for good: parents exist
+    /// before their children and never get parents later, so there are no cycles. Entry.
+    /// @param parents Different assets of this registry, `MAX_PAYEES` at most, that earn `MAX_ROYALTIES_BP` together.
+    function registerDerived(string calldata slug, Kind kind, address owner, Parent[] calldata parents)
+        external
+        returns (uint256 tokenId);
+
+    /// @notice Splits revenue that comes in from now on, by the asset's owner or an approved account. What came in
+    /// before keeps its split.
+    /// @param shareBp What contributors get of what parents leave; 0 without contributors.
+    /// @return splitId Counts from 1; 0 is the split that has no contributors.
+    function setContributors(bytes32 assetId, uint16 shareBp, Contributor[] calldata contributors)
+        external
+        returns (uint32 splitId);
+
+    /// @notice Lets an account publish and activate versions, and nothing else, until the asset changes hands.
+    /// By the asset's owner or an approved account.
+    function setDelegate(bytes32 assetId, address delegate, bool allowed) external;
+
+    /// @notice Sets what a sale of the asset's token pays (ERC-2981): by the asset's owner while nothing is set,
+    /// afterwards by the receiver alone, who can pass it on and lower it.
+    function setRoyalty(bytes32 assetId, address receiver, uint16 royaltyBp) external;
+
+    /// @notice Publishes an immutable version, by the asset's owner, an approved account or a delegate.
     /// @param digest Manifest digest, unique within the asset.
     function publishVersion(bytes32 assetId, bytes32 digest, string calldata uri) external;
 
-    /// @notice Makes a published version the active one, by the asset's owner or an approved account.
+    /// @notice Makes a published version the active one, by the asset's owner, an approved account or a delegate.
     function activateVersion(bytes32 assetId, bytes32 digest) external;
 
     /// @notice Asset id of a token id, whether or not it is registered.
@@ -75,6 +144,21 @@ interface IAssetRegistry {
 
     /// @notice Whether `account` owns the asset or is approved for it; false for an unknown asset.
     function isAuthorized(bytes32 assetId, address account) external view returns (bool);
+
+    /// @notice Whether `account` may publish and activate versions of the asset.
+    function mayPublish(bytes32 assetId, address account) external view returns (bool);
+
+    /// @notice Owner of an asset and the split that holds now; zeros when it is unknown.
+    function termsOf(bytes32 assetId) external view returns (address owner, uint32 splitId);
+
+    /// @notice Parents of an asset, as declared.
+    function parentsOf(bytes32 assetId) external view returns (Parent[] memory);
+
+    /// @notice Longest way from an asset up to one without parents.
+    function depthOf(bytes32 assetId) external view returns (uint8);
+
+    /// @notice A split of an asset, present or past; empty when there is none of this id.
+    function splitOf(bytes32 assetId, uint32 splitId) external view returns (Split memory);
 
     /// @notice Kind of an asset, None when it is unknown.
     function kindOf(bytes32 assetId) external view returns (Kind);
