@@ -10,6 +10,7 @@ import {IDirectory} from "./interfaces/IDirectory.sol";
 import {IRevenueRouter} from "./interfaces/IRevenueRouter.sol";
 import {Delayed} from "./libraries/Delayed.sol";
 import {Names} from "./libraries/Names.sol";
+import {Waterfall} from "./libraries/Waterfall.sol";
 
 /// @title Revenue of assets, and who may claim it
 contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransient {
@@ -21,17 +22,27 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
     /// @notice Wait of a fee change: the longest exit delay that an escrow may have, so that everyone can leave first.
     uint64 public constant FEE_DELAY = 14 days;
     uint16 private constant INITIAL_FEE_BP = 100;
-    uint256 private constant BASIS_POINTS = 10_000;
+    /// @notice Tokens that one `claimBatch` pays.
+    uint256 public constant MAX_CLAIMS = 16;
+
+    /// @dev Buckets by number. New revenue goes into `last`, or into the next one where the terms have changed, so that
+    /// a receipt costs the same whatever waits.
+    struct Queue {
+        uint64 first;
+        uint64 last;
+        mapping(uint64 number => Bucket) buckets;
+    }
 
     IDirectory private immutable _directory;
     IAssetRegistry private immutable _registry;
     address private immutable _treasury;
 
     Delayed.Number private _fee;
-    mapping(bytes32 assetId => mapping(address token => Pending)) private _pending;
+    mapping(bytes32 assetId => mapping(address token => Queue)) private _queues;
     mapping(address account => mapping(address token => uint256)) private _claimable;
     mapping(address token => uint256) private _owed;
     mapping(address owner => address) private _payees;
+    mapping(address token => uint256) private _dust;
 
     constructor(address manager, IDirectory directory, IAssetRegistry registry, address treasury_)
         AccessManaged(manager)
@@ -47,30 +58,38 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
     /// @inheritdoc IRevenueRouter
     function receiveRevenue(bytes32 assetId, address token, uint128 amount, bytes32 ref) external nonReentrant {
         Source source = _sourceOf(msg.sender);
-        address payee = payeeOf(assetId);
-        if (payee == address(0)) revert RevenueRouter_UnknownAsset(assetId);
+        Bucket storage bucket = _bucketFor(assetId, token);
         uint256 owed = _owed[token] + amount;
         uint256 balance = IERC20(token).balanceOf(address(this));
         if (balance < owed) revert RevenueRouter_Unbacked(token, balance, owed);
         _owed[token] = owed;
-        _accrue(assetId, token, payee, amount);
-        emit RevenueReceived(assetId, token, payee, amount, source, ref);
+        bucket.amount += amount;
+        emit RevenueReceived(assetId, token, bucket.payee, amount, source, ref);
     }
 
     /// @inheritdoc IRevenueRouter
     function distribute(bytes32 assetId, address token) external nonReentrant {
-        if (_pending[assetId][token].amount == 0) revert RevenueRouter_NothingPending(assetId, token);
-        _distribute(assetId, token);
+        Queue storage queue = _queues[assetId][token];
+        Bucket memory bucket = queue.buckets[queue.first];
+        if (_isEmpty(bucket)) revert RevenueRouter_NothingPending(assetId, token);
+        delete queue.buckets[queue.first];
+        if (queue.first != queue.last) ++queue.first;
+        _distribute(assetId, token, bucket);
     }
 
     /// @inheritdoc IRevenueRouter
     function claim(address token) external nonReentrant returns (uint256 amount) {
-        amount = _claimable[msg.sender][token];
+        amount = _claim(token);
         if (amount == 0) revert RevenueRouter_NothingToClaim(msg.sender, token);
-        delete _claimable[msg.sender][token];
-        _owed[token] -= amount;
-        emit Claimed(msg.sender, token, amount);
-        IERC20(token).safeTransfer(msg.sender, amount);
+    }
+
+    /// @inheritdoc IRevenueRouter
+    function claimBatch(address[] calldata tokens) external nonReentrant returns (uint256[] memory amounts) {
+        if (tokens.length > MAX_CLAIMS) revert RevenueRouter_TooManyTokens(tokens.length);
+        amounts = new uint256[](tokens.length);
+        for (uint256 i = 0; i < tokens.length; ++i) {
+            amounts[i] = _claim(tokens[i]);
+        }
     }
 
     /// @inheritdoc IRevenueRouter
@@ -91,10 +110,8 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
     }
 
     /// @inheritdoc IRevenueRouter
-    function payeeOf(bytes32 assetId) public view returns (address) {
-        address owner = _registry.assetOwner(assetId);
-        address payee = _payees[owner];
-        return payee == address(0) ? owner : payee;
+    function payeeOf(bytes32 assetId) external view returns (address) {
+        return _payeeOf(_registry.assetOwner(assetId));
     }
 
     /// @inheritdoc IRevenueRouter
@@ -108,8 +125,26 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
     }
 
     /// @inheritdoc IRevenueRouter
-    function pendingOf(bytes32 assetId, address token) external view returns (Pending memory) {
-        return _pending[assetId][token];
+    function pendingOf(bytes32 assetId, address token) external view returns (Pending memory pending) {
+        Queue storage queue = _queues[assetId][token];
+        (pending.payee, pending.feeBp) = (queue.buckets[queue.first].payee, queue.buckets[queue.first].feeBp);
+        for (uint64 i = queue.first; i <= queue.last; ++i) {
+            pending.amount += queue.buckets[i].amount + queue.buckets[i].royalties;
+        }
+    }
+
+    /// @inheritdoc IRevenueRouter
+    function bucketsOf(bytes32 assetId, address token) external view returns (Bucket[] memory buckets) {
+        Queue storage queue = _queues[assetId][token];
+        buckets = new Bucket[](queue.last - queue.first + 1);
+        for (uint64 i = 0; i < buckets.length; ++i) {
+            buckets[i] = queue.buckets[queue.first + i];
+        }
+    }
+
+    /// @inheritdoc IRevenueRouter
+    function dustOf(address token) external view returns (uint256) {
+        return _dust[token];
     }
 
     /// @inheritdoc IRevenueRouter
@@ -133,25 +168,61 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
         revert RevenueRouter_NotSource(caller);
     }
 
-    /// @dev What waits belongs to one payee under one fee; when either changes, it is distributed first.
-    function _accrue(bytes32 assetId, address token, address payee, uint128 amount) private {
+    /// @dev What waits under other terms keeps them: revenue is split by the block in which it came in.
+    function _bucketFor(bytes32 assetId, address token) private returns (Bucket storage bucket) {
+        (address owner, uint32 splitId) = _registry.termsOf(assetId);
+        if (owner == address(0)) revert RevenueRouter_UnknownAsset(assetId);
+        address payee = _payeeOf(owner);
         uint16 fee = feeBp();
-        Pending storage pending = _pending[assetId][token];
-        if (pending.amount != 0 && (pending.payee != payee || pending.feeBp != fee)) _distribute(assetId, token);
-        if (pending.amount == 0) (pending.payee, pending.feeBp) = (payee, fee);
-        pending.amount += amount;
+        Queue storage queue = _queues[assetId][token];
+        bucket = queue.buckets[queue.last];
+        bool sameTerms = bucket.payee == payee && bucket.feeBp == fee && bucket.splitId == splitId;
+        if (sameTerms) return bucket;
+        if (!_isEmpty(bucket)) bucket = queue.buckets[++queue.last];
+        (bucket.payee, bucket.feeBp, bucket.splitId) = (payee, fee, splitId);
     }
 
-    function _distribute(bytes32 assetId, address token) private {
-        Pending memory pending = _pending[assetId][token];
-        delete _pending[assetId][token];
-        // Rounded down, against the protocol; the payee gets the whole rest, so there is no dust.
-        // casting to 'uint128' is safe because a fee of at most 500 basis points is below the amount
-        // forge-lint: disable-next-line(unsafe-typecast)
-        uint128 fee = uint128(uint256(pending.amount) * pending.feeBp / BASIS_POINTS);
-        uint128 payeeAmount = pending.amount - fee;
+    /// @dev `bucket` has left its queue. One hop: what parents get waits with their own revenue.
+    function _distribute(bytes32 assetId, address token, Bucket memory bucket) private {
+        IAssetRegistry.Parent[] memory parents = _registry.parentsOf(assetId);
+        IAssetRegistry.Split memory split = _registry.splitOf(assetId, bucket.splitId);
+        Waterfall.Parts memory parts = Waterfall.divide(bucket, parents, split);
+        for (uint256 i = 0; i < parents.length; ++i) {
+            if (parts.parents[i] == 0) continue;
+            Bucket storage to = _bucketFor(parents[i].assetId, token);
+            to.royalties += parts.parents[i];
+            emit RevenueReceived(parents[i].assetId, token, to.payee, parts.parents[i], Source.Royalty, assetId);
+        }
+        for (uint256 i = 0; i < parts.contributors.length; ++i) {
+            (address account, uint128 amount) = (split.contributors[i].account, parts.contributors[i]);
+            _claimable[account][token] += amount;
+            emit Distributed(assetId, token, account, amount, 0, amount);
+        }
+        if (parts.dust != 0) {
+            _dust[token] += parts.dust;
+            emit DustKept(assetId, token, parts.dust);
+        }
+        uint128 fee = parts.fee + parts.dust;
         _claimable[_treasury][token] += fee;
-        _claimable[pending.payee][token] += payeeAmount;
-        emit Distributed(assetId, token, pending.payee, pending.amount, fee, payeeAmount);
+        _claimable[bucket.payee][token] += parts.payee;
+        emit Distributed(assetId, token, bucket.payee, fee + parts.payee, fee, parts.payee);
+    }
+
+    function _payeeOf(address owner) private view returns (address) {
+        address payee = _payees[owner];
+        return payee == address(0) ? owner : payee;
+    }
+
+    function _claim(address token) private returns (uint256 amount) {
+        amount = _claimable[msg.sender][token];
+        if (amount == 0) return 0;
+        delete _claimable[msg.sender][token];
+        _owed[token] -= amount;
+        emit Claimed(msg.sender, token, amount);
+        IERC20(token).safeTransfer(msg.sender, amount);
+    }
+
+    function _isEmpty(Bucket memory bucket) private pure returns (bool) {
+        return bucket.amount == 0 && bucket.royalties == 0;
     }
 }

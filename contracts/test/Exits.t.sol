@@ -21,6 +21,7 @@ contract ExitsTest is Base {
         "UsageEscrow.withdraw(uint256)",
         "RevenueRouter.distribute(bytes32,address)",
         "RevenueRouter.claim(address)",
+        "RevenueRouter.claimBatch(address[])",
         "License.approve(address,uint256)",
         "License.safeTransferFrom(address,address,uint256)",
         "License.safeTransferFrom(address,address,uint256,bytes)",

@@ -72,14 +72,15 @@ contract RevenueRouterTest is Base {
         assertEq(router.owedOf(address(usd)), 150);
     }
 
-    function test_receiveRevenue_DistributesToTheEarlierOwnerFirst() external {
+    function test_receiveRevenue_KeepsWhatWaitsForTheEarlierOwner() external {
         _receive(1000);
         _sellAsset(buyer);
-        usd.mint(address(router), 500);
+        _receive(500);
+        assertEq(router.pendingOf(assetId, address(usd)).amount, 1500);
+        assertEq(router.pendingOf(assetId, address(usd)).payee, publisher);
         vm.expectEmit(address(router));
         emit IRevenueRouter.Distributed(assetId, address(usd), publisher, 1000, 10, 990);
-        vm.prank(address(escrow));
-        router.receiveRevenue(assetId, address(usd), 500, 0);
+        router.distribute(assetId, address(usd));
         assertEq(_claimable(publisher), 990);
         assertEq(router.pendingOf(assetId, address(usd)).payee, buyer);
         router.distribute(assetId, address(usd));
@@ -165,6 +166,7 @@ contract RevenueRouterTest is Base {
         // The bucket that waits keeps its fee of 100, whoever distributes it when.
         assertEq(router.pendingOf(assetId, address(usd)).feeBp, 100);
         _receive(1000);
+        router.distribute(assetId, address(usd));
         assertEq(_claimable(address(timelock)), 20);
         router.distribute(assetId, address(usd));
         assertEq(_claimable(address(timelock)), 70);

@@ -124,6 +124,7 @@ contract SharesFactoryTest is SharesBase {
         _fractionalise(order);
         assertEq(router.payeeOf(assetId), address(shares));
         _earn(900);
+        router.distribute(assetId, address(usd));
         assertEq(router.claimableOf(publisher, address(usd)), 500);
         router.distribute(assetId, address(usd));
         assertEq(router.claimableOf(address(shares), address(usd)), 900);

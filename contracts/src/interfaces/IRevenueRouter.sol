@@ -3,22 +3,35 @@ pragma solidity 0.8.30;
 
 /// @title Revenue of assets, and who may claim it
 /// @notice Money that came in for an asset is pending for the account that owned the asset in that block, or for whom it
-/// named, under the fee of that block. `distribute` turns it into claimable balances; `claim` pays them out.
+/// named, under the fee and split of that block. `distribute` turns the oldest of it into claimable balances of treasury,
+/// contributors and payee, and into pending revenue of the asset's parents, one hop a call; `claim` pays out.
 interface IRevenueRouter {
     /// @notice Where revenue comes from.
     enum Source {
         Sale,
-        Usage
+        Usage,
+        Royalty
     }
 
-    /// @notice Revenue of one asset in one token that is not distributed yet. All of it belongs to `payee`.
+    /// @notice Revenue of one asset in one token that came in under the same terms and is not distributed yet.
+    /// Royalties have paid the protocol's fee where they were earned.
+    struct Bucket {
+        uint128 amount;
+        uint128 royalties;
+        address payee;
+        uint16 feeBp;
+        uint32 splitId;
+    }
+
+    /// @notice All that waits for one asset in one token, and the terms of what is distributed next.
     struct Pending {
         uint128 amount;
         uint16 feeBp;
         address payee;
     }
 
-    /// @notice Money came in. `ref` is the licence's token id (Sale) or the deposit id (Usage).
+    /// @notice Money came in. `ref` is the licence's token id (Sale), the deposit id (Usage), or the asset that paid it
+    /// out of what waits for it (Royalty).
     event RevenueReceived(
         bytes32 indexed assetId,
         address indexed token,
@@ -27,7 +40,8 @@ interface IRevenueRouter {
         Source source,
         bytes32 ref
     );
-    /// @notice Pending revenue became claimable: `amount = fee + payeeAmount`, nothing is left over.
+    /// @notice Pending revenue became claimable by one payee: `amount = fee + payeeAmount`. One for each contributor,
+    /// without fee, and last the owner's, whose fee has the dust in it.
     event Distributed(
         bytes32 indexed assetId,
         address indexed token,
@@ -36,6 +50,8 @@ interface IRevenueRouter {
         uint128 fee,
         uint128 payeeAmount
     );
+    /// @notice What was left when the contributors' part was divided; the treasury has it, as part of the fee.
+    event DustKept(bytes32 indexed assetId, address indexed token, uint128 amount);
     /// @notice A claimable balance was paid out.
     event Claimed(address indexed account, address indexed token, uint256 amount);
     /// @notice What the owner's assets earn from now on belongs to `payee`, to the owner where it is the zero address.
@@ -56,11 +72,15 @@ interface IRevenueRouter {
     /// @notice Nothing is claimable by this account in this token.
     error RevenueRouter_NothingToClaim(address account, address token);
 
+    /// @notice More tokens than `MAX_CLAIMS`.
+    error RevenueRouter_TooManyTokens(uint256 tokens);
+
     /// @notice Books `amount` of `token`, which the caller has just transferred here, as revenue of the asset.
     function receiveRevenue(bytes32 assetId, address token, uint128 amount, bytes32 ref) external;
 
-    /// @notice Makes the pending revenue of an asset claimable: the protocol fee (rounded down) by the treasury, the
-    /// rest by the payee. Anyone may call. Exit: open in every state.
+    /// @notice Distributes what came in for an asset under the oldest terms: the protocol fee goes to the treasury, of
+    /// the rest royalties wait for the parents, of that rest contributors get their share, and the payee has what is
+    /// left. All parts are rounded down. Anyone may call. Exit: open in every state.
     function distribute(bytes32 assetId, address token) external;
 
     /// @notice Pays the caller's claimable balance of a token to the caller. Exit: open in every state.
@@ -69,6 +89,8 @@ interface IRevenueRouter {
     /// @notice Names who gets what the caller's assets earn from now on, instead of the caller: an asset's timelock names
     /// its shares. It holds for what the caller owns when revenue comes in, and not for the next owner.
     function payTo(address payee) external;
+    /// @notice Pays the caller's claimable balances of several tokens, passing over those that are empty. Exit.
+    function claimBatch(address[] calldata tokens) external returns (uint256[] memory amounts);
 
     /// @notice Schedules the protocol fee, in basis points, for `FEE_DELAY` from now. Restricted.
     function setFee(uint16 feeBp) external;
@@ -87,6 +109,12 @@ interface IRevenueRouter {
 
     /// @notice Pending revenue of an asset in a token.
     function pendingOf(bytes32 assetId, address token) external view returns (Pending memory);
+
+    /// @notice The buckets of an asset in a token, oldest first; the last one may be empty.
+    function bucketsOf(bytes32 assetId, address token) external view returns (Bucket[] memory);
+
+    /// @notice All the dust of a token so far.
+    function dustOf(address token) external view returns (uint256);
 
     /// @notice Claimable balance of an account in a token.
     function claimableOf(address account, address token) external view returns (uint256);

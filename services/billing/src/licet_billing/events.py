@@ -194,7 +194,8 @@ def _router_event(event: chain_pb2.ChainEvent) -> money.RouterEvent | None:
     match event.WhichOneof("payload"):
         case "revenue_received":
             r = event.revenue_received
-            return money.RevenueReceived(r.asset_id, r.token, parse_amount(r.amount))
+            child = r.reference if r.source == "royalty" else ""
+            return money.RevenueReceived(r.asset_id, r.token, parse_amount(r.amount), child)
         case "distributed":
             d = event.distributed
             amounts = (parse_amount(d.amount), parse_amount(d.fee))

@@ -34,7 +34,7 @@ CAP = 10**12
 FEE_PER_GAS = 10**11
 _LEASES = itertools.count(1)
 FUNDS = 10**9
-_SOURCES = {0: "sale", 1: "usage"}
+_SOURCES = {0: "sale", 1: "usage", 2: "royalty"}
 # Solidity names that the messages spell otherwise.
 _RENAMED = {"spendable": "balance", "ref": "reference"}
 

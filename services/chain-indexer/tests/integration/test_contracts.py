@@ -141,8 +141,15 @@ class Path:
         await self.settle(1, 1_000, 500)
         await self.settle(2, 6_000)
 
-    async def settle(self, batch: int, *amounts: int) -> None:
-        asset = bytes.fromhex(self.asset[2:])
+    async def derive(self, slug: str, royalty_bp: int) -> str:
+        """Registers an asset of SECOND that was derived from the path's asset."""
+        owner = checksum(self.of(SECOND))
+        parents = [(self.asset, royalty_bp)]
+        await self.send(owner, "AssetRegistry", "registerDerived", slug, 1, owner, parents)
+        return asset_id(31337, self.deployed.contracts["AssetRegistry"], int.from_bytes(keccak(text=slug)))
+
+    async def settle(self, batch: int, *amounts: int, asset_id: str = "") -> None:
+        asset = bytes.fromhex((asset_id or self.asset)[2:])
         items = [settlement.Item(self.deposit, asset, 0, amount, b"\x04" * 32, 3) for amount in amounts]
         root = settlement.batch_tree(items).root
         lines = [(i.source, i.asset_id, i.window, i.amount, i.payer_root, i.records) for i in items]
@@ -258,6 +265,28 @@ async def test_mirror_says_what_the_contracts_say(path: Path, engine: AsyncEngin
         "RevenueRouter", "claimableOf", publisher, token
     )
     assert earning.claimed == await path.view("TestUSD", "balanceOf", publisher)
+
+
+async def test_royalties_wait_for_the_parent(path: Path, engine: AsyncEngine) -> None:
+    child = await path.derive("tuner/tumour-risk", 1_000)
+    owner, token = checksum(path.of(SECOND)), checksum(path.token)
+    contributors = [(checksum(path.of(9)), 1), (checksum(path.of(8)), 2)]
+    await path.send(owner, "AssetRegistry", "setContributors", child, 5_000, contributors)
+    await path.send(path.of(BUYER), "UsageEscrow", "deposit", checksum(path.operator), token, 10_010)
+    await path.settle(3, 10_010, asset_id=child)
+    await path.send(owner, "RevenueRouter", "distribute", child, token)
+    chain = followed(path)
+    await follow(engine, chain)
+    # 100 fee, 991 royalty, 8,919 left: 4,459 in thirds, 1 of it dust.
+    for asset, waits in ((child, 0), (path.asset, 991)):
+        assert (await path.view("RevenueRouter", "pendingOf", asset, token))[0] == waits
+        revenue = await row_of(engine, r.Revenue, chain.chain_id, asset, path.token)
+        assert revenue.sale + revenue.usage - revenue.distributed == waits
+    assert (await row_of(engine, r.Revenue, chain.chain_id, child, path.token)).fee == 101
+    for account, earned in ((path.of(9), 1_486), (path.of(8), 2_972), (path.of(SECOND), 4_460)):
+        assert await path.view("RevenueRouter", "claimableOf", checksum(account), token) == earned
+        earning = await row_of(engine, r.Earning, chain.chain_id, account, path.token)
+        assert earning.earned - earning.claimed == earned
 
 
 async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, engine: AsyncEngine) -> None:

@@ -15,6 +15,9 @@ from licet_billing.domain.reconciliation import DepositFigures
 
 T = TypeVar("T")
 
+# IRevenueRouter.Source.Royalty
+_ROYALTY: Final = 2
+
 # Views asked for at the same time.
 _CONCURRENCY: Final = 16
 
@@ -188,7 +191,8 @@ def _item_settled(args: Mapping[str, Any]) -> money.ItemSettled:
 
 
 def _revenue_received(args: Mapping[str, Any]) -> money.RevenueReceived:
-    return money.RevenueReceived(hex32(args["assetId"]), args["token"].lower(), args["amount"])
+    child = hex32(args["ref"]) if args["source"] == _ROYALTY else ""
+    return money.RevenueReceived(hex32(args["assetId"]), args["token"].lower(), args["amount"], child)
 
 
 def _distributed(args: Mapping[str, Any]) -> money.Distributed:

@@ -84,11 +84,12 @@ class ItemSettled:
 
 @dataclass(frozen=True, slots=True)
 class RevenueReceived:
-    """Money came into the router for an asset, from a sale or from usage."""
+    """Money came in for an asset: from a sale or from usage, or as royalty out of the earnings of `from_asset`."""
 
     asset_id: str
     token: str
     amount: int
+    from_asset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +168,10 @@ def _item_settled(id_: str, event: ItemSettled, customer: Account, escrow: Accou
 
 def _router_transaction(id_: str, event: RouterEvent, currency: Currency, router: Account) -> Transaction:
     match event:
-        case RevenueReceived(asset_id=asset_id, amount=amount):
+        case RevenueReceived(asset_id=asset_id, amount=amount, from_asset=child):
             earnings = Account(AccountKind.EARNINGS, currency, asset_id)
-            return move(id_, TransactionKind.REVENUE_RECEIVED, id_, (router, amount), (earnings, -amount))
+            source = Account(AccountKind.EARNINGS, currency, child) if child else router
+            return move(id_, TransactionKind.REVENUE_RECEIVED, id_, (source, amount), (earnings, -amount))
         case Distributed():
             return move(
                 id_,

@@ -193,7 +193,7 @@ def _batch_settled(a: Args, _chain: Chain) -> p.Payload:
 
 
 # IRevenueRouter.Source, and the contract that each source is.
-_SOURCES = (("sale", "LicenseSale"), ("usage", "UsageEscrow"))
+_SOURCES = (("sale", "LicenseSale"), ("usage", "UsageEscrow"), ("royalty", "RevenueRouter"))
 
 
 def _revenue_received(a: Args, chain: Chain) -> p.Payload:

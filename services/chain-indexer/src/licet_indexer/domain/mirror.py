@@ -46,7 +46,10 @@ def touched(payload: p.Payload, chain_id: int) -> list[r.RowKey]:  # noqa: C901,
         case p.BatchSettled():
             return [(r.Batch, (chain_id, payload.operator, payload.batch))]
         case p.RevenueReceived():
-            return [(r.Revenue, (chain_id, payload.asset_id, payload.token))]
+            earners = (
+                {payload.asset_id, payload.reference} if payload.source == "royalty" else {payload.asset_id}
+            )
+            return [(r.Revenue, (chain_id, asset, payload.token)) for asset in sorted(earners)]
         case p.Distributed():
             revenue = (chain_id, payload.asset_id, payload.token)
             return [(r.Revenue, revenue), (r.Earning, (chain_id, payload.payee, payload.token))]
@@ -315,6 +318,9 @@ def _fold_money(payload: p.RevenueReceived | p.Distributed | p.Claimed, at: Site
                 rows.put(replace(revenue, sale=revenue.sale + payload.amount))
             else:
                 rows.put(replace(revenue, usage=revenue.usage + payload.amount))
+            if payload.source == "royalty":
+                child = _revenue(payload.reference, payload.token, at, rows)
+                rows.put(replace(child, distributed=child.distributed + payload.amount))
         case p.Distributed():
             revenue = _revenue(payload.asset_id, payload.token, at, rows)
             distributed = revenue.distributed + payload.amount

@@ -234,7 +234,10 @@ class BatchSettled:
 
 @dataclass(frozen=True, slots=True)
 class RevenueReceived:
-    """Revenue of an asset. `source` is sale or usage, `reference` the licence's token id or the deposit id."""
+    """Revenue of an asset. `source` is sale, usage or royalty.
+
+    `reference` is the licence's token id, the deposit id, or the asset that paid the royalty.
+    """
 
     asset_id: str
     token: str

@@ -158,7 +158,10 @@ class SettlementItem(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revenue(Row):
-    """Totals of an asset's revenue in one token; pending is `sale + usage - distributed`."""
+    """Totals of an asset's revenue in one token; pending is `sale + usage - distributed`.
+
+    Royalties, which come from assets that were derived from this one, count as its usage, and as distributed by those.
+    """
 
     KEY: ClassVar[tuple[str, ...]] = ("chain_id", "asset_id", "token")
 

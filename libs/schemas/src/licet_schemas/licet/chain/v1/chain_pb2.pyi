@@ -830,12 +830,12 @@ class RevenueReceived(_message.Message):
     token: _builtins.str
     amount: _builtins.str
     payer_contract: _builtins.str
-    """The contract that paid it in: LicenseSale or UsageEscrow."""
+    """The contract that paid it in: LicenseSale, UsageEscrow, or RevenueRouter for a royalty."""
     reference: _builtins.str
-    """Sale: license token id as bytes32; escrow: deposit id."""
+    """Sale: license token id as bytes32; escrow: deposit id; royalty: the asset out of whose revenue it was paid."""
     payee: _builtins.str
     source: _builtins.str
-    """sale | usage"""
+    """sale | usage | royalty"""
     def __init__(
         self,
         *,
