@@ -7,20 +7,24 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {IDirectory} from "./interfaces/IDirectory.sol";
+import {IMandates} from "./interfaces/IMandates.sol";
 import {IRevenueRouter} from "./interfaces/IRevenueRouter.sol";
 import {IUsageEscrow} from "./interfaces/IUsageEscrow.sol";
 import {BatchTree} from "./libraries/BatchTree.sol";
 import {Delayed} from "./libraries/Delayed.sol";
 import {DepositBook} from "./libraries/DepositBook.sol";
+import {MandateBook} from "./libraries/MandateBook.sol";
+import {Mandates} from "./libraries/Mandates.sol";
 import {Names} from "./libraries/Names.sol";
 import {OperatorBook} from "./libraries/OperatorBook.sol";
 import {Receipts} from "./libraries/Receipts.sol";
 import {SumTree} from "./libraries/SumTree.sol";
 
 /// @title Deposits for metered use, and their settlement
-contract UsageEscrow is IUsageEscrow, AccessManaged, ReentrancyGuardTransient {
+contract UsageEscrow is IUsageEscrow, IMandates, AccessManaged, ReentrancyGuardTransient {
     using Delayed for Delayed.Number;
     using DepositBook for DepositBook.Book;
+    using MandateBook for MandateBook.Book;
     using OperatorBook for OperatorBook.Cap;
     using OperatorBook for OperatorBook.Operator;
     using SafeERC20 for IERC20;
@@ -35,8 +39,12 @@ contract UsageEscrow is IUsageEscrow, AccessManaged, ReentrancyGuardTransient {
     uint256 public constant MAX_ITEMS = 64;
     /// @notice Seconds of a window of the settler cap.
     uint64 public constant SETTLER_WINDOW = OperatorBook.SETTLER_WINDOW;
+    /// @notice Shortest window of a mandate.
+    uint32 public constant MIN_MANDATE_WINDOW = MandateBook.MIN_WINDOW;
+    /// @notice Assets that a mandate lists.
+    uint256 public constant MAX_MANDATE_ASSETS = MandateBook.MAX_ASSETS;
     /// @notice Gas for paying one item: twice what the dearest one takes with an ordinary token.
-    uint256 public constant ITEM_GAS = 500_000;
+    uint256 public constant ITEM_GAS = 600_000;
 
     uint64 private constant INITIAL_EXIT_DELAY = 72 hours;
 
@@ -45,6 +53,7 @@ contract UsageEscrow is IUsageEscrow, AccessManaged, ReentrancyGuardTransient {
     DepositBook.Book private _book;
     mapping(address account => OperatorBook.Operator) private _operators;
     Delayed.Number private _exitDelay;
+    MandateBook.Book private _mandates;
 
     constructor(address manager, IDirectory directory) AccessManaged(manager) {
         _directory = directory;
@@ -107,6 +116,26 @@ contract UsageEscrow is IUsageEscrow, AccessManaged, ReentrancyGuardTransient {
         if (amount != 0) IERC20(token).safeTransfer(payer, amount);
     }
 
+    /// @inheritdoc IMandates
+    function openMandate(Mandates.Mandate calldata mandate, bytes calldata signature)
+        external
+        nonReentrant
+        returns (bytes32 mandateId)
+    {
+        _directory.requireActive(address(this));
+        mandateId = _mandates.open(_book, mandate, signature);
+    }
+
+    /// @inheritdoc IMandates
+    function revokeMandate(bytes32 mandateId) external nonReentrant {
+        _mandates.revoke(_book, mandateId);
+    }
+
+    /// @inheritdoc IMandates
+    function cancelMandateNonce(uint256 nonce) external {
+        _mandates.cancelNonce(nonce);
+    }
+
     /// @inheritdoc IUsageEscrow
     function settle(uint64 batch, bytes32 root, string calldata dataUri, Item[] calldata items)
         external
@@ -127,11 +156,14 @@ contract UsageEscrow is IUsageEscrow, AccessManaged, ReentrancyGuardTransient {
     }
 
     /// @notice Pays one item. The contract calls itself, so that a token that fails takes back this item alone.
-    function payItem(address router, bytes32 source, bytes32 assetId, address token, uint128 amount) external {
+    function payItem(address router, address operator, uint128 amount, Item calldata item) external {
         if (msg.sender != address(this)) revert UsageEscrow_NotSelf(msg.sender);
-        _book.draw(source, amount);
+        bytes32 depositId = _depositIdOf(item.source);
+        address token = _book.deposits[depositId].token;
+        if (depositId != item.source) _mandates.count(item, operator, amount);
+        _book.draw(depositId, amount);
         IERC20(token).safeTransfer(router, amount);
-        IRevenueRouter(router).receiveRevenue(assetId, token, amount, source);
+        IRevenueRouter(router).receiveRevenue(item.assetId, token, amount, item.source);
     }
 
     /// @inheritdoc IUsageEscrow
@@ -148,7 +180,7 @@ contract UsageEscrow is IUsageEscrow, AccessManaged, ReentrancyGuardTransient {
 
     /// @inheritdoc IUsageEscrow
     function depositIdOf(address payer, address operator, address token) public pure returns (bytes32) {
-        return keccak256(abi.encode(payer, operator, token));
+        return DepositBook.idOf(payer, operator, token);
     }
 
     /// @inheritdoc IUsageEscrow
@@ -169,6 +201,31 @@ contract UsageEscrow is IUsageEscrow, AccessManaged, ReentrancyGuardTransient {
     /// @inheritdoc IUsageEscrow
     function drawableOf(bytes32 depositId) external view returns (uint128) {
         return _book.drawable(depositId);
+    }
+
+    /// @inheritdoc IMandates
+    function mandateDigest(Mandates.Mandate calldata mandate) external view returns (bytes32) {
+        return MandateBook.digest(mandate);
+    }
+
+    /// @inheritdoc IMandates
+    function mandateOf(bytes32 mandateId) external view returns (MandateState memory) {
+        return _mandates.mandates[mandateId];
+    }
+
+    /// @inheritdoc IMandates
+    function mandateCovers(bytes32 mandateId, bytes32 assetId) external view returns (bool) {
+        return _mandates.covers(mandateId, assetId);
+    }
+
+    /// @inheritdoc IMandates
+    function mandateUseOf(bytes32 mandateId) external view returns (WindowUse[2] memory) {
+        return _mandates.uses[mandateId];
+    }
+
+    /// @inheritdoc IMandates
+    function isMandateNonceUsed(address payer, uint256 nonce) external view returns (bool) {
+        return _mandates.usedNonces[payer][nonce];
     }
 
     /// @inheritdoc IUsageEscrow
@@ -218,7 +275,7 @@ contract UsageEscrow is IUsageEscrow, AccessManaged, ReentrancyGuardTransient {
         bytes32[] calldata itemProof
     ) external view returns (bool) {
         bytes32 root = _operators[operator].roots[batch];
-        Deposit storage entry = _book.deposits[item.source];
+        Deposit storage entry = _book.deposits[_depositIdOf(item.source)];
         bool named = entry.operator == operator && entry.payer == charge.payer && entry.token == charge.currency;
         return root != 0 && named && MerkleProof.verifyCalldata(itemProof, root, BatchTree.leafOf(item))
             && SumTree.verify(charge, steps, item.payerRoot, item.amount);
@@ -253,8 +310,9 @@ contract UsageEscrow is IUsageEscrow, AccessManaged, ReentrancyGuardTransient {
         address router = _routerForSettlement();
         for (uint32 i = 0; i < items.length; ++i) {
             Item calldata item = items[i];
-            address token = _book.deposits[item.source].token;
-            uint128 itemPaid = _payItem(router, token, item);
+            bytes32 depositId = _depositIdOf(item.source);
+            address token = _book.deposits[depositId].token;
+            uint128 itemPaid = _payItem(router, depositId, item);
             if (itemPaid != 0) operator.countDraw(token, itemPaid);
             due += item.amount;
             paid += itemPaid;
@@ -270,19 +328,35 @@ contract UsageEscrow is IUsageEscrow, AccessManaged, ReentrancyGuardTransient {
     }
 
     /// @dev Pays what can be paid, 0 where paying fails.
-    function _payItem(address router, address token, Item calldata item) private returns (uint128 paid) {
-        if (_book.deposits[item.source].operator != msg.sender || item.window != 0) return 0;
-        uint128 drawable = _book.drawable(item.source);
-        paid = item.amount < drawable ? item.amount : drawable;
+    function _payItem(address router, bytes32 depositId, Item calldata item) private returns (uint128 paid) {
+        paid = _payable(depositId, item);
         if (paid == 0) return 0;
         // A call gets at most 63/64 of what is left (EIP-150). Without this check, a gas limit that is too low, such
         // as the least one that an estimate finds not to revert, would pay 0 and still succeed.
         uint256 needed = ITEM_GAS * 64 / 63 + 10_000;
         if (gasleft() < needed) revert UsageEscrow_GasTooLow(gasleft(), needed);
-        try this.payItem{gas: ITEM_GAS}(router, item.source, item.assetId, token, paid) {}
+        try this.payItem{gas: ITEM_GAS}(router, msg.sender, paid, item) {}
         catch {
             paid = 0;
         }
+    }
+
+    function _payable(bytes32 depositId, Item calldata item) private view returns (uint128 amount) {
+        if (_book.deposits[depositId].operator != msg.sender) return 0;
+        // A deposit has one window.
+        if (depositId == item.source && item.window != 0) return 0;
+        amount = item.amount;
+        uint128 limit = _book.drawable(depositId);
+        if (limit < amount) amount = limit;
+        if (depositId == item.source) return amount;
+        limit = _mandates.remainder(item);
+        if (limit < amount) amount = limit;
+    }
+
+    /// @dev The deposit that pays for a source: that of the mandate, or the source itself.
+    function _depositIdOf(bytes32 source) private view returns (bytes32 depositId) {
+        depositId = _mandates.mandates[source].depositId;
+        if (depositId == 0) depositId = source;
     }
 
     function _announceItem(uint64 batch, uint32 index, address token, uint128 paid, Item calldata item) private {

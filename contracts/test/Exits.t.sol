@@ -19,6 +19,8 @@ contract ExitsTest is Base {
     string[] private _exits = [
         "UsageEscrow.requestExit(bytes32,uint128)",
         "UsageEscrow.withdraw(uint256)",
+        "UsageEscrow.revokeMandate(bytes32)",
+        "UsageEscrow.cancelMandateNonce(uint256)",
         "RevenueRouter.distribute(bytes32,address)",
         "RevenueRouter.claim(address)",
         "RevenueRouter.claimBatch(address[])",
@@ -70,7 +72,8 @@ contract ExitsTest is Base {
         "UsageEscrow.setSettlerCap(address,uint128)",
         "UsageEscrow.deposit(address,address,uint128)",
         "UsageEscrow.settle(uint64,bytes32,string,(bytes32,bytes32,uint32,uint128,bytes32,uint32)[])",
-        "UsageEscrow.payItem(address,bytes32,bytes32,address,uint128)",
+        "UsageEscrow.payItem(address,address,uint128,(bytes32,bytes32,uint32,uint128,bytes32,uint32))",
+        "UsageEscrow.openMandate((address,address,address,uint128,uint128,uint128,uint32,uint32,uint32,uint64,uint64,bytes32[],uint256),bytes)",
         "UsageEscrow.setAuthority(address)",
         "RevenueRouter.receiveRevenue(bytes32,address,uint128,bytes32)",
         "RevenueRouter.setAuthority(address)",

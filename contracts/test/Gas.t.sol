@@ -84,7 +84,7 @@ contract GasTest is Base {
         vm.prank(publisher);
         registry.transferFrom(publisher, stranger, tokenId);
         vm.prank(address(escrow));
-        escrow.payItem(address(router), id, assetId, address(usd), 400);
+        escrow.payItem(address(router), operator, 400, _item(id, 400));
         uint256 used = vm.snapshotGasLastCall("path", "UsageEscrow.payItem dearest");
         assertLt(used, escrow.ITEM_GAS() / 2);
         assertEq(escrow.depositOf(id).drawn, 400);

@@ -303,7 +303,7 @@ contract SettlementTest is Base {
     function test_payItem_RevertWhen_CallerIsNotTheEscrow() external {
         vm.expectRevert(abi.encodeWithSelector(IUsageEscrow.UsageEscrow_NotSelf.selector, operator));
         vm.prank(operator);
-        escrow.payItem(operator, id, assetId, address(usd), 1000);
+        escrow.payItem(operator, operator, 1000, _item(id, 1000));
     }
 
     function test_verifyCharge_HoldsForTheSettledChargeAlone() external {

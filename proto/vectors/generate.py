@@ -1,4 +1,4 @@
-"""Writes receipts.json, sumtree.json and settlement.json from implementations other than Licet's own.
+"""Writes receipts.json, mandates.json, sumtree.json and settlement.json from implementations other than Licet's own.
 
 EIP-712 comes from eth-account's general encoder, packed hashes from eth-abi and eth-utils; the trees are
 written down here a second time, as recursion. Deterministic: every value derives from a label.
@@ -48,15 +48,20 @@ TYPES = {
     "bytes32 responseCommitment",
     "ReplicaCertificate": "address operator,address replica,uint64 validFrom,uint64 validUntil",
     "Segment": "bytes32 root,uint32 receipts",
+    "Mandate": "address payer,address operator,address token,uint128 windowAmount,uint128 totalAmount,"
+    "uint128 inFlightCap,uint32 windowLength,uint32 windowRecords,uint32 grace,uint64 validFrom,"
+    "uint64 validUntil,bytes32[] assets,uint256 nonce",
 }
+DOMAINS = {"Mandate": "Licet Mandate"}
 
 
 def typed(name: str, message: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     """The message as JSON, and its EIP-712 form by eth-account."""
     fields = [dict(zip(("type", "name"), field.split(), strict=True)) for field in TYPES[name].split(",")]
-    domain = {"name": "Licet Receipt", "version": "1", "chainId": CHAIN_ID, "verifyingContract": ESCROW}
+    title = DOMAINS.get(name, "Licet Receipt")
+    domain = {"name": title, "version": "1", "chainId": CHAIN_ID, "verifyingContract": ESCROW}
     signable = encode_typed_data(domain_data=domain, message_types={name: fields}, message_data=message)
-    wide = {f["name"] for f in fields if f["type"] in ("uint64", "uint256")}
+    wide = {f["name"] for f in fields if f["type"] in ("uint64", "uint128", "uint256")}
     return {k: str(v) if k in wide else v for k, v in message.items()}, signable
 
 
@@ -125,6 +130,54 @@ def receipts() -> dict[str, Any]:
         "receipts": [signed("Receipt", r, f"vector key {i}") for i, r in enumerate(examples)],
         "certificates": [signed("ReplicaCertificate", c, "vector receipt key") for c in certificates],
         "segments": [signed("Segment", s, "vector replica key") for s in segments],
+    }
+
+
+# --- mandates ---
+
+
+def mandate(i: int, **changes: Any) -> dict[str, Any]:
+    """The i-th example mandate."""
+    plain = {
+        "payer": address(f"payer {i}"),
+        "operator": address("operator"),
+        "token": address("currency"),
+        "windowAmount": 1_000_000 * i,
+        "totalAmount": 20_000_000 * i,
+        "inFlightCap": 50_000 * i,
+        "windowLength": 3600,
+        "windowRecords": 1000,
+        "grace": 900,
+        "validFrom": 1_760_000_000,
+        "validUntil": 1_760_086_400,
+        "assets": [],
+        "nonce": i,
+    }
+    return plain | changes
+
+
+def mandates() -> dict[str, Any]:
+    """Mandates for any asset, for one, for the most, and at the ends of their ranges."""
+    widest = {
+        "windowAmount": 2**128 - 1,
+        "totalAmount": 2**128 - 1,
+        "inFlightCap": 2**128 - 1,
+        "windowLength": 2**32 - 1,
+        "windowRecords": 2**32 - 1,
+        "grace": 2**32 - 1,
+        "validFrom": 2**64 - 2,
+        "validUntil": 2**64 - 1,
+        "nonce": 2**256 - 1,
+    }
+    examples = [
+        mandate(1),
+        mandate(2, assets=[word("asset")]),
+        mandate(3, assets=[word(f"asset {i}") for i in range(16)], inFlightCap=0, grace=0),
+        mandate(4, **widest),
+    ]
+    return {
+        "domain": {"chainId": CHAIN_ID, "verifyingContract": ESCROW},
+        "mandates": [signed("Mandate", m, f"vector payer {i}") for i, m in enumerate(examples)],
     }
 
 
@@ -238,9 +291,10 @@ def batch(size: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Writes the three files."""
+    """Writes the four files."""
     contents = {
         "receipts": receipts(),
+        "mandates": mandates(),
         "sumtree": sum_trees(),
         "settlement": {"batches": [batch(size) for size in (1, 2, 3, 5)]},
     }

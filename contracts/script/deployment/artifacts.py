@@ -6,9 +6,11 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,8 @@ from eth_abi.abi import encode
 CONTRACTS = pathlib.Path(__file__).resolve().parents[2]
 _OUT = CONTRACTS / "out"
 _MARK = _OUT / ".built"
+# What the compiler writes where the address of a linked library belongs: 40 characters, as an address has.
+_PLACEHOLDER = re.compile(r"__\$[0-9a-f]{34}\$__")
 
 
 class BuildFailed(Exception):
@@ -25,17 +29,22 @@ class BuildFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """ABI and creation code of one contract."""
+    """ABI and creation code of one contract. `links` says where the code wants the addresses of which libraries."""
 
     name: str
     abi: list[dict[str, Any]]
     bytecode: bytes
+    links: dict[str, list[int]]
 
-    def init_code(self, args: list[Any]) -> bytes:
-        """Creation code with its constructor's arguments."""
+    def init_code(self, args: list[Any], addresses: Mapping[str, str]) -> bytes:
+        """Creation code, linked, with its constructor's arguments."""
         constructors = [entry for entry in self.abi if entry["type"] == "constructor"]
         inputs = constructors[0]["inputs"] if constructors else []
-        return self.bytecode + encode([i["type"] for i in inputs], args)
+        code = bytearray(self.bytecode)
+        for library, starts in self.links.items():
+            for start in starts:
+                code[start : start + 20] = bytes.fromhex(addresses[library][2:])
+        return bytes(code) + encode([i["type"] for i in inputs], args)
 
 
 def tool_environment() -> dict[str, str]:
@@ -83,4 +92,11 @@ def build() -> None:
 def load(name: str) -> Artifact:
     """The artifact of a contract that was built."""
     content = json.loads((_OUT / f"{name}.sol/{name}.json").read_text())
-    return Artifact(name, content["abi"], bytes.fromhex(content["bytecode"]["object"].removeprefix("0x")))
+    creation = content["bytecode"]
+    code = _PLACEHOLDER.sub("0" * 40, creation["object"].removeprefix("0x"))
+    links = {
+        library: [reference["start"] for reference in references]
+        for libraries in creation["linkReferences"].values()
+        for library, references in libraries.items()
+    }
+    return Artifact(name, content["abi"], bytes.fromhex(code), links)

@@ -55,6 +55,8 @@ _ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
         a["AssetRegistry"],
         a["TimelockController"],
     ],
+    # A library that the escrow is linked to.
+    "MandateBook": lambda a: [],
     "UsageEscrow": lambda a: [a["AccessManager"], a["Directory"]],
     "Market": lambda a: [a["Directory"]],
     # Codes that the factory clones; they are closed themselves, so the Directory does not list them.
@@ -102,7 +104,7 @@ def place(deployer: str, *, with_test_money: bool) -> dict[str, Placed]:
         if name == "TestUSD" and not with_test_money:
             continue
         artifact = load(name)
-        salt, init_code = _salt(deployer, name), artifact.init_code(arguments(addresses))
+        salt, init_code = _salt(deployer, name), artifact.init_code(arguments(addresses), addresses)
         addresses[name] = _address(salt, init_code)
         placed[name] = Placed(artifact, addresses[name], salt, init_code)
     return placed

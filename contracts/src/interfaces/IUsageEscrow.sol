@@ -31,9 +31,9 @@ interface IUsageEscrow {
     }
 
     /// @notice One line of a settlement.
-    /// @param source Deposit id.
+    /// @param source Deposit id or mandate id.
     /// @param assetId Asset that earns it.
-    /// @param window 0: a deposit has one window.
+    /// @param window Window of the mandate in which it was used; 0 for a deposit, which has one window.
     /// @param amount Due, in the deposit's token; the sum of the leaves under `payerRoot`.
     /// @param payerRoot Root of the Merkle sum tree of the charges of this line.
     /// @param records Number of those charges.
@@ -203,8 +203,10 @@ interface IUsageEscrow {
 
     /// @notice Settles a batch of the calling operator and hands the money to the RevenueRouter.
     /// An item never fails the batch: it pays `min(due, drawable)`, where the spendable balance and then the waiting
-    /// exits, newest first, are drawable; an item of another operator's deposit, of a window other than 0, of an
-    /// unknown asset or of a token that does not deliver pays 0. The next batch number is
+    /// exits, newest first, are drawable; through a mandate at most what is left of that window and in all. An item of
+    /// another operator's deposit, of an unknown asset or of a token that does not deliver pays 0; so does one of a
+    /// deposit and a window other than 0, and one that its mandate does not cover: a window that has not begun or whose
+    /// grace is over, another asset, no records or more than are left of that window. The next batch number is
     /// `lastBatchOf(operator) + 1`, counted from 1; a number that was used is a no-op (`BatchRepeated`), a gap reverts.
     /// @param root Root over the items: OpenZeppelin's standard Merkle tree with unsorted leaves
     /// `keccak256(keccak256(abi.encode(item)))`; a root that does not match reverts.

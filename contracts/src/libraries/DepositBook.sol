@@ -17,6 +17,11 @@ library DepositBook {
         uint256 lastExitId;
     }
 
+    /// @notice Id of the deposit of a payer with an operator in a token.
+    function idOf(address payer, address operator, address token) internal pure returns (bytes32) {
+        return keccak256(abi.encode(payer, operator, token));
+    }
+
     /// @notice Adds money that has arrived.
     function credit(Book storage self, bytes32 id, address payer, address operator, address token, uint128 amount)
         internal

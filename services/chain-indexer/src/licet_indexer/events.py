@@ -58,6 +58,8 @@ def to_json(payload: p.Payload | p.PlanTerms) -> dict[str, Any]:
             value = str(value)
         elif isinstance(value, p.PlanTerms):
             value = to_json(value)
+        elif isinstance(value, tuple):
+            value = list(value)
         values[name] = value
     return values
 
@@ -76,6 +78,8 @@ def _from_json(kind: type[Any], values: Mapping[str, Any]) -> Any:
             value = int(value)
         elif hint is p.PlanTerms:
             value = _from_json(p.PlanTerms, value)
+        elif isinstance(value, list):
+            value = tuple(value)
         given[attribute] = value
     return kind(**given)
 

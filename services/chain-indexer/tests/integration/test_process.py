@@ -208,10 +208,17 @@ def expected_key(event: chain_pb2.ChainEvent) -> str:
     name = event.WhichOneof("payload")
     assert name is not None
     body = getattr(event, name)
-    if name in {"deposited", "exit_requested", "exit_drawn", "withdrawn"}:
+    if name in {
+        "deposited",
+        "exit_requested",
+        "exit_drawn",
+        "withdrawn",
+        "mandate_opened",
+        "mandate_revoked",
+    }:
         return f"{body.payer}:{body.operator}"
     if name == "claimed":
         return f"{body.account}:{body.token}"
-    if name in {"item_settled", "batch_settled", "operator_key_set"}:
+    if name in {"item_settled", "batch_settled", "mandate_drawn", "operator_key_set"}:
         return str(body.operator)
     return str(body.terms.asset_id if name == "plan_created" else body.asset_id)

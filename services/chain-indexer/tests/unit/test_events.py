@@ -29,6 +29,8 @@ def values_of(kind: type[Any]) -> st.SearchStrategy[Any]:
             fields[field.name] = values_of(p.PlanTerms)
         elif hints[field.name] is str:
             fields[field.name] = st.text(max_size=20)
+        elif hints[field.name] == tuple[str, ...]:
+            fields[field.name] = st.lists(st.text(max_size=20), max_size=3).map(tuple)
         elif hints[field.name] is bool:
             fields[field.name] = st.booleans()
         else:
@@ -60,6 +62,8 @@ def _as_text(value: Any) -> Any:
     """JSON of protobuf writes 64-bit numbers as text, ours as numbers: the same digits."""
     if isinstance(value, dict):
         return {name: _as_text(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_as_text(part) for part in value]
     return value if isinstance(value, bool) else str(value)
 
 
@@ -88,6 +92,8 @@ HASH, PAYER, OPERATOR, TOKEN = "0xa5", "0xpa", "0x0b", "0x7c"
         (p.Claimed(PAYER, TOKEN, 1), f"{PAYER}:{TOKEN}"),
         (p.BatchSettled(OPERATOR, 1, "0xee", "", 1, 1, 1), OPERATOR),
         (p.OperatorKeySet(OPERATOR, "0xff", 1, 2), OPERATOR),
+        (p.MandateRevoked("0x4d", PAYER, OPERATOR, TOKEN, 1, 2, 3), f"{PAYER}:{OPERATOR}"),
+        (p.MandateDrawn("0x4d", "0xde", OPERATOR, 1, 1, 1, 1, 1), OPERATOR),
     ],
 )
 def test_key_is_what_must_stay_in_order(payload: p.Payload, key: str) -> None:

@@ -34,6 +34,8 @@ def values_of(kind: str, components: list[dict[str, Any]]) -> st.SearchStrategy[
         return st.binary(min_size=20, max_size=20).map(lambda b: "0x" + b.hex())
     if kind == "bytes32":
         return st.binary(min_size=32, max_size=32)
+    if kind == "bytes32[]":
+        return st.lists(st.binary(min_size=32, max_size=32), max_size=5)
     if kind == "bool":
         return st.booleans()
     if kind == "bytes":
@@ -65,6 +67,8 @@ def plain(value: Any) -> Any:
         return "0x" + value.hex()
     if isinstance(value, str) and value.startswith("0x") and len(value) == 42:
         return value.lower()
+    if isinstance(value, list):
+        return tuple(map(plain, value))
     if hasattr(value, "items"):
         return {name: plain(part) for name, part in value.items()}
     return value

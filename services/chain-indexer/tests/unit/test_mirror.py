@@ -107,6 +107,18 @@ def test_settlement_from_an_exit_keeps_the_spendable_balance() -> None:
     assert (waiting.amount, waiting.drawn) == (30, 20)
 
 
+def test_draw_through_a_mandate_is_booked_once_and_on_its_deposit() -> None:
+    """As the escrow emits it: MandateDrawn, then an item whose source is the mandate."""
+    rows = r.Rows({})
+    drawn = p.MandateDrawn("0x4d", "0xde", "0xbb", 3, 60, 60, 2, 40)
+    item = p.ItemSettled("0xbb", 1, 0, "0x4d", "0xa5", "0xcc", 90, 60, 3, "0xee", 2)
+    for payload in (DEPOSIT, drawn, item):
+        fold(payload, site(1), CHAIN, rows)
+    deposit = rows.get(r.Deposit, 1, "0xde")
+    assert deposit is not None
+    assert (deposit.total, deposit.drawn) == (100, 60)
+
+
 def test_transfer_of_a_license_is_completed_from_its_purchase() -> None:
     rows = r.Rows({})
     fold(p.LicensePurchased(5, 2, "0xa5", "0xaa", "0xab", 1, 10, 20), site(1), CHAIN, rows)

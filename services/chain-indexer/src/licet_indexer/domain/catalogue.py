@@ -192,6 +192,52 @@ def _batch_settled(a: Args, _chain: Chain) -> p.Payload:
     return p.BatchSettled(a["operator"], a["batch"], a["root"], a["dataUri"], a["items"], a["due"], a["paid"])
 
 
+def _mandate_opened(a: Args, _chain: Chain) -> p.Payload:
+    t = a["terms"]
+    return p.MandateOpened(
+        mandate_id=a["mandateId"],
+        deposit_id=a["depositId"],
+        payer=a["payer"],
+        operator=a["operator"],
+        token=t["token"],
+        window_amount=t["windowAmount"],
+        total_amount=t["totalAmount"],
+        in_flight_cap=t["inFlightCap"],
+        window_s=t["windowLength"],
+        window_records=t["windowRecords"],
+        grace_s=t["grace"],
+        valid_from=_time(t["validFrom"]),
+        valid_until=_time(t["validUntil"]),
+        asset_ids=t["assets"],
+        nonce=t["nonce"],
+    )
+
+
+def _mandate_revoked(a: Args, _chain: Chain) -> p.Payload:
+    return p.MandateRevoked(
+        mandate_id=a["mandateId"],
+        payer=a["payer"],
+        operator=a["operator"],
+        token=a["token"],
+        revoked_at=_time(a["revokedAt"]),
+        settle_until=_time(a["settleUntil"]),
+        remaining=a["remaining"],
+    )
+
+
+def _mandate_drawn(a: Args, _chain: Chain) -> p.Payload:
+    return p.MandateDrawn(
+        mandate_id=a["mandateId"],
+        deposit_id=a["depositId"],
+        operator=a["operator"],
+        window=a["window"],
+        amount=a["amount"],
+        window_amount=a["windowAmount"],
+        window_records=a["windowRecords"],
+        remaining=a["remaining"],
+    )
+
+
 # IRevenueRouter.Source, and the contract that each source is.
 _SOURCES = (("sale", "LicenseSale"), ("usage", "UsageEscrow"), ("royalty", "RevenueRouter"))
 
@@ -239,6 +285,9 @@ MEANINGS: dict[tuple[str, str], Meaning] = {
     ("UsageEscrow", "Withdrawn"): _withdrawn,
     ("UsageEscrow", "ItemSettled"): _item_settled,
     ("UsageEscrow", "BatchSettled"): _batch_settled,
+    ("UsageEscrow", "MandateOpened"): _mandate_opened,
+    ("UsageEscrow", "MandateRevoked"): _mandate_revoked,
+    ("UsageEscrow", "MandateDrawn"): _mandate_drawn,
     ("RevenueRouter", "RevenueReceived"): _revenue_received,
     ("RevenueRouter", "Distributed"): _distributed,
     ("RevenueRouter", "Claimed"): _claimed,

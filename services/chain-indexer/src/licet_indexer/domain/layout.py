@@ -2,7 +2,8 @@
 
 A general ABI decoder walks type objects for each value; here each event becomes a tuple of readers over the hex text of
 the log, two orders of magnitude faster, and as strict: padding must be zero, lengths must be inside the data. Values:
-address, bytes and bytes32 as lowercase 0x-hex, integers as int, bool, string as str, tuples as dict.
+address, bytes and bytes32 as lowercase 0x-hex, integers as int, bool, string as str, tuples as dict, a list of
+bytes32 as tuple.
 Format: Solidity ABI specification, "Events" and "Formal Specification of the Encoding".
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from licet_kit.errors import PermanentError
 from sha3 import keccak_256
@@ -98,6 +99,15 @@ def _hex_bytes(text: str, base: int, head: int) -> str:
     return "0x" + _bytes(text, base, head)
 
 
+def _words(text: str, base: int, head: int) -> tuple[str, ...]:
+    """A `bytes32[]`."""
+    start = _tail(text, base, head)
+    end = start + WORD + int(_word(text, start), 16) * WORD
+    if end > len(text):
+        raise MalformedLog("array longer than the data")
+    return tuple("0x" + text[at : at + WORD] for at in range(start + WORD, end, WORD))
+
+
 def _tuple(components: Iterable[Abi]) -> tuple[Reader, bool]:
     fields, dynamic = _fields(components)
 
@@ -115,6 +125,17 @@ def _read_fields(fields: _Fields, text: str, base: int) -> dict[str, Any]:
     return {name: read(text, base, base + offset) for name, read, offset in fields}
 
 
+# Types without a part of their own: their reader, and whether they are dynamic.
+_PLAIN: Final[dict[str, tuple[Reader, bool]]] = {
+    "address": (_address, False),
+    "bytes32": (_bytes32, False),
+    "bool": (_bool, False),
+    "string": (_string, True),
+    "bytes": (_hex_bytes, True),
+    "bytes32[]": (_words, True),
+}
+
+
 def _reader(parameter: Abi) -> tuple[Reader, bool, int]:
     """Reader of a type, whether it is dynamic, and how many hex digits its head takes."""
     kind: str = parameter["type"]
@@ -122,19 +143,11 @@ def _reader(parameter: Abi) -> tuple[Reader, bool, int]:
         read, dynamic = _tuple(parameter["components"])
         width = WORD if dynamic else sum(_reader(part)[2] for part in parameter["components"])
         return read, dynamic, width
-    if kind == "string":
-        return _string, True, WORD
-    if kind == "bytes":
-        return _hex_bytes, True, WORD
     if kind.startswith("uint") and kind[4:].isdigit():
         return _unsigned(int(kind[4:])), False, WORD
-    match kind:
-        case "address":
-            return _address, False, WORD
-        case "bytes32":
-            return _bytes32, False, WORD
-        case "bool":
-            return _bool, False, WORD
+    if kind in _PLAIN:
+        read, dynamic = _PLAIN[kind]
+        return read, dynamic, WORD
     raise NotImplementedError(f"no reader for the ABI type {kind}")
 
 

@@ -43,6 +43,10 @@ def touched(payload: p.Payload, chain_id: int) -> list[r.RowKey]:  # noqa: C901,
         case p.ItemSettled():
             item = (chain_id, payload.operator, payload.batch, payload.index)
             return [(r.SettlementItem, item), (r.Deposit, (chain_id, payload.source))]
+        case p.MandateDrawn():
+            return [(r.Deposit, (chain_id, payload.deposit_id))]
+        case p.MandateOpened() | p.MandateRevoked():
+            return []
         case p.BatchSettled():
             return [(r.Batch, (chain_id, payload.operator, payload.batch))]
         case p.RevenueReceived():
@@ -86,6 +90,11 @@ def fold(payload: p.Payload, at: Site, chain: Chain, rows: r.Rows) -> p.Payload:
             _fold_deposit(payload, at, rows)
         case p.ItemSettled() | p.BatchSettled():
             _fold_settlement(payload, at, rows)
+        case p.MandateDrawn():
+            # Its ItemSettled names the mandate, so that the deposit's draw is told here.
+            _fold_draw(payload.deposit_id, payload.amount, at, rows)
+        case p.MandateOpened() | p.MandateRevoked():
+            pass
         case p.RevenueReceived() | p.Distributed() | p.Claimed():
             _fold_money(payload, at, rows)
         case p.OperatorKeySet():
@@ -304,9 +313,13 @@ def _fold_settlement(payload: p.ItemSettled | p.BatchSettled, at: Site, rows: r.
             records=payload.records,
         )
     )
-    deposit = rows.get(r.Deposit, at.chain_id, payload.source)
+    _fold_draw(payload.source, payload.paid, at, rows)
+
+
+def _fold_draw(deposit_id: str, amount: int, at: Site, rows: r.Rows) -> None:
+    deposit = rows.get(r.Deposit, at.chain_id, deposit_id)
     if deposit is not None:
-        drawn = deposit.drawn + payload.paid
+        drawn = deposit.drawn + amount
         rows.put(replace(deposit, drawn=drawn, changed_block=at.block_number))
 
 

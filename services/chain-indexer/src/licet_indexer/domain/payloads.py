@@ -204,7 +204,7 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class ItemSettled:
-    """One line of a batch; `source` is the deposit, `paid < due` the operator's shortfall."""
+    """One line of a batch; `source` is the deposit or a mandate, `paid < due` the operator's shortfall."""
 
     operator: str
     batch: int
@@ -230,6 +230,54 @@ class BatchSettled:
     items: int
     due: int
     paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class MandateOpened:
+    """A payer lets an operator draw from a deposit. Lengths and times in seconds; no `asset_ids`: any asset."""
+
+    mandate_id: str
+    deposit_id: str
+    payer: str
+    operator: str
+    token: str
+    window_amount: int
+    total_amount: int
+    in_flight_cap: int
+    window_s: int
+    window_records: int
+    grace_s: int
+    valid_from: int
+    valid_until: int
+    asset_ids: tuple[str, ...]
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class MandateRevoked:
+    """Later use is forbidden; until `settle_until` at most `remaining` is drawn for earlier use."""
+
+    mandate_id: str
+    payer: str
+    operator: str
+    token: str
+    revoked_at: int
+    settle_until: int
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class MandateDrawn:
+    """A settlement drew `amount` from the deposit through a mandate, which is the source of its ItemSettled."""
+
+    mandate_id: str
+    deposit_id: str
+    operator: str
+    window: int
+    amount: int
+    window_amount: int
+    window_records: int
+    remaining: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +345,9 @@ Payload = (
     | Withdrawn
     | ItemSettled
     | BatchSettled
+    | MandateOpened
+    | MandateRevoked
+    | MandateDrawn
     | RevenueReceived
     | Distributed
     | Claimed
@@ -307,15 +358,15 @@ Payload = (
 def key_of(payload: Payload) -> str:
     """Record key on Kafka: events of one key stay in chain order.
 
-    The asset for rights and revenue; `payer:operator` for deposits and exits; `account:token` for claims; the operator
-    for its batches, their items and its keys.
+    The asset for rights and revenue; `payer:operator` for deposits, exits and mandates; `account:token` for claims; the
+    operator for its batches, their items, draws of mandates and its keys.
     """
     match payload:
-        case Deposited() | ExitRequested() | ExitDrawn() | Withdrawn():
+        case Deposited() | ExitRequested() | ExitDrawn() | Withdrawn() | MandateOpened() | MandateRevoked():
             return f"{payload.payer}:{payload.operator}"
         case Claimed():
             return f"{payload.account}:{payload.token}"
-        case ItemSettled() | BatchSettled() | OperatorKeySet():
+        case ItemSettled() | BatchSettled() | MandateDrawn() | OperatorKeySet():
             return payload.operator
         case PlanCreated():
             return payload.terms.asset_id

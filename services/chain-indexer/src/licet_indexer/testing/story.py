@@ -135,6 +135,28 @@ def _settlement(r: random.Random) -> dict[str, Any]:
     }
 
 
+def _mandate(r: random.Random) -> dict[str, Any]:
+    payer, operator, token = _address(0xA0, r.randrange(3)), _address(0xB0, r.randrange(2)), _address(0xC0, 0)
+    amounts = tuple(_amount(r) for _ in range(3))
+    times = (r.randrange(2**32), r.randrange(2**32), r.randrange(9), r.randrange(2**40), 2**64 - 1)
+    assets = [_hash(0xAA, n) for n in range(r.randrange(4))]
+    return {
+        "mandateId": _hash(0x4D, r.randrange(4)),
+        "depositId": _hash(0xDE, r.randrange(6)),
+        "payer": payer,
+        "operator": operator,
+        "token": token,
+        "terms": (payer, operator, token, *amounts, *times, assets, r.randrange(2**256)),
+        "revokedAt": r.randrange(2**40),
+        "settleUntil": 2**64 - 1,
+        "window": r.randrange(2**32),
+        "amount": amounts[0],
+        "windowAmount": amounts[1],
+        "windowRecords": r.randrange(2**32),
+        "remaining": amounts[2],
+    }
+
+
 def _money(r: random.Random) -> dict[str, Any]:
     return {
         "assetId": _hash(0xAA, r.randrange(4)),
@@ -179,6 +201,9 @@ _TELLERS: tuple[tuple[str, str, Callable[[random.Random], dict[str, Any]]] | Non
     ("UsageEscrow", "Withdrawn", _deposit),
     ("UsageEscrow", "ItemSettled", _settlement),
     ("UsageEscrow", "BatchSettled", _settlement),
+    ("UsageEscrow", "MandateOpened", _mandate),
+    ("UsageEscrow", "MandateRevoked", _mandate),
+    ("UsageEscrow", "MandateDrawn", _mandate),
     ("UsageEscrow", "OperatorKeySet", _key),
     ("RevenueRouter", "RevenueReceived", _money),
     ("RevenueRouter", "Distributed", _money),

@@ -7,8 +7,10 @@ Addresses and hashes are lowercase 0x-hex strings. Amounts are decimal strings o
 Chain times are unix seconds.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -66,6 +68,8 @@ class ChainEvent(_message.Message):
     DEPOSITED_FIELD_NUMBER: _builtins.int
     EXIT_REQUESTED_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    MANDATE_OPENED_FIELD_NUMBER: _builtins.int
+    MANDATE_REVOKED_FIELD_NUMBER: _builtins.int
     BATCH_SETTLED_FIELD_NUMBER: _builtins.int
     REVENUE_RECEIVED_FIELD_NUMBER: _builtins.int
     DISTRIBUTED_FIELD_NUMBER: _builtins.int
@@ -75,6 +79,7 @@ class ChainEvent(_message.Message):
     ITEM_SETTLED_FIELD_NUMBER: _builtins.int
     OPERATOR_KEY_SET_FIELD_NUMBER: _builtins.int
     EXIT_DRAWN_FIELD_NUMBER: _builtins.int
+    MANDATE_DRAWN_FIELD_NUMBER: _builtins.int
     UPDATE_USER_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """chain_id:block_hash:log_index:kind:incarnation"""
@@ -111,6 +116,10 @@ class ChainEvent(_message.Message):
     @_builtins.property
     def withdrawn(self) -> Global___Withdrawn: ...
     @_builtins.property
+    def mandate_opened(self) -> Global___MandateOpened: ...
+    @_builtins.property
+    def mandate_revoked(self) -> Global___MandateRevoked: ...
+    @_builtins.property
     def batch_settled(self) -> Global___BatchSettled: ...
     @_builtins.property
     def revenue_received(self) -> Global___RevenueReceived: ...
@@ -128,6 +137,8 @@ class ChainEvent(_message.Message):
     def operator_key_set(self) -> Global___OperatorKeySet: ...
     @_builtins.property
     def exit_drawn(self) -> Global___ExitDrawn: ...
+    @_builtins.property
+    def mandate_drawn(self) -> Global___MandateDrawn: ...
     @_builtins.property
     def update_user(self) -> Global___UpdateUser: ...
     def __init__(
@@ -154,6 +165,8 @@ class ChainEvent(_message.Message):
         deposited: Global___Deposited | None = ...,
         exit_requested: Global___ExitRequested | None = ...,
         withdrawn: Global___Withdrawn | None = ...,
+        mandate_opened: Global___MandateOpened | None = ...,
+        mandate_revoked: Global___MandateRevoked | None = ...,
         batch_settled: Global___BatchSettled | None = ...,
         revenue_received: Global___RevenueReceived | None = ...,
         distributed: Global___Distributed | None = ...,
@@ -163,13 +176,14 @@ class ChainEvent(_message.Message):
         item_settled: Global___ItemSettled | None = ...,
         operator_key_set: Global___OperatorKeySet | None = ...,
         exit_drawn: Global___ExitDrawn | None = ...,
+        mandate_drawn: Global___MandateDrawn | None = ...,
         update_user: Global___UpdateUser | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "log_index", b"log_index", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "log_index", b"log_index", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_revoked", "license_transferred", "deposited", "exit_requested", "withdrawn", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn", "update_user"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_revoked", "license_transferred", "deposited", "exit_requested", "withdrawn", "mandate_opened", "mandate_revoked", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn", "mandate_drawn", "update_user"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -814,6 +828,159 @@ class ItemSettled(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ItemSettled: _TypeAlias = ItemSettled  # noqa: Y015
+
+@_typing.final
+class MandateOpened(_message.Message):
+    """A payer lets an operator draw from a deposit, within these bounds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANDATE_ID_FIELD_NUMBER: _builtins.int
+    DEPOSIT_ID_FIELD_NUMBER: _builtins.int
+    PAYER_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    WINDOW_AMOUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_AMOUNT_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_CAP_FIELD_NUMBER: _builtins.int
+    WINDOW_S_FIELD_NUMBER: _builtins.int
+    WINDOW_RECORDS_FIELD_NUMBER: _builtins.int
+    GRACE_S_FIELD_NUMBER: _builtins.int
+    VALID_FROM_FIELD_NUMBER: _builtins.int
+    VALID_UNTIL_FIELD_NUMBER: _builtins.int
+    ASSET_IDS_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    mandate_id: _builtins.str
+    deposit_id: _builtins.str
+    payer: _builtins.str
+    operator: _builtins.str
+    token: _builtins.str
+    window_amount: _builtins.str
+    total_amount: _builtins.str
+    in_flight_cap: _builtins.str
+    """Most that is still drawn after a revocation."""
+    window_s: _builtins.int
+    """Window n lasts from valid_from + n * window_s on; the last one ends with valid_until."""
+    window_records: _builtins.int
+    """Most calls of one window."""
+    grace_s: _builtins.int
+    """How long after its end the use of a window is still settled."""
+    valid_from: _builtins.int
+    valid_until: _builtins.int
+    nonce: _builtins.str
+    @_builtins.property
+    def asset_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Empty: any asset."""
+
+    def __init__(
+        self,
+        *,
+        mandate_id: _builtins.str = ...,
+        deposit_id: _builtins.str = ...,
+        payer: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        token: _builtins.str = ...,
+        window_amount: _builtins.str = ...,
+        total_amount: _builtins.str = ...,
+        in_flight_cap: _builtins.str = ...,
+        window_s: _builtins.int = ...,
+        window_records: _builtins.int = ...,
+        grace_s: _builtins.int = ...,
+        valid_from: _builtins.int = ...,
+        valid_until: _builtins.int = ...,
+        asset_ids: _abc.Iterable[_builtins.str] | None = ...,
+        nonce: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_ids", b"asset_ids", "deposit_id", b"deposit_id", "grace_s", b"grace_s", "in_flight_cap", b"in_flight_cap", "mandate_id", b"mandate_id", "nonce", b"nonce", "operator", b"operator", "payer", b"payer", "token", b"token", "total_amount", b"total_amount", "valid_from", b"valid_from", "valid_until", b"valid_until", "window_amount", b"window_amount", "window_records", b"window_records", "window_s", b"window_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MandateOpened: _TypeAlias = MandateOpened  # noqa: Y015
+
+@_typing.final
+class MandateRevoked(_message.Message):
+    """Use after revoked_at is forbidden; until settle_until at most `remaining` is drawn for earlier use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANDATE_ID_FIELD_NUMBER: _builtins.int
+    PAYER_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    REVOKED_AT_FIELD_NUMBER: _builtins.int
+    SETTLE_UNTIL_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    mandate_id: _builtins.str
+    payer: _builtins.str
+    operator: _builtins.str
+    token: _builtins.str
+    revoked_at: _builtins.int
+    settle_until: _builtins.int
+    remaining: _builtins.str
+    def __init__(
+        self,
+        *,
+        mandate_id: _builtins.str = ...,
+        payer: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        token: _builtins.str = ...,
+        revoked_at: _builtins.int = ...,
+        settle_until: _builtins.int = ...,
+        remaining: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate_id", b"mandate_id", "operator", b"operator", "payer", b"payer", "remaining", b"remaining", "revoked_at", b"revoked_at", "settle_until", b"settle_until", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MandateRevoked: _TypeAlias = MandateRevoked  # noqa: Y015
+
+@_typing.final
+class MandateDrawn(_message.Message):
+    """A settlement drew `amount` from the deposit through a mandate; comes right before its ItemSettled, whose source is
+    the mandate. The other figures hold afterwards.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANDATE_ID_FIELD_NUMBER: _builtins.int
+    DEPOSIT_ID_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    WINDOW_AMOUNT_FIELD_NUMBER: _builtins.int
+    WINDOW_RECORDS_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    mandate_id: _builtins.str
+    deposit_id: _builtins.str
+    operator: _builtins.str
+    window: _builtins.int
+    amount: _builtins.str
+    window_amount: _builtins.str
+    window_records: _builtins.int
+    remaining: _builtins.str
+    def __init__(
+        self,
+        *,
+        mandate_id: _builtins.str = ...,
+        deposit_id: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        window: _builtins.int = ...,
+        amount: _builtins.str = ...,
+        window_amount: _builtins.str = ...,
+        window_records: _builtins.int = ...,
+        remaining: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "deposit_id", b"deposit_id", "mandate_id", b"mandate_id", "operator", b"operator", "remaining", b"remaining", "window", b"window", "window_amount", b"window_amount", "window_records", b"window_records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MandateDrawn: _TypeAlias = MandateDrawn  # noqa: Y015
 
 @_typing.final
 class RevenueReceived(_message.Message):
