@@ -265,7 +265,7 @@ contract AssetRegistry is IAssetRegistry, ITokenState, IERC4906, ERC721, ERC2981
     /// @dev A parent that is not registered yet is refused, so nothing can be its own ancestor.
     function _checkParents(Parent[] calldata parents) private view returns (uint8 depth) {
         if (parents.length == 0 || parents.length > MAX_PAYEES) revert AssetRegistry_InvalidParents(parents.length);
-        uint256 sumBp;
+        uint256 sumBp = 0;
         for (uint256 i = 0; i < parents.length; ++i) {
             bytes32 parentId = parents[i].assetId;
             Asset storage parent = _assets[parentId];

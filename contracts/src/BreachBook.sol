@@ -70,7 +70,7 @@ contract BreachBook is IBreachBook, ReentrancyGuardTransient {
         _owed[rule.currency] += refund;
         emit BreachRefunded(tokenId, holder, rule.currency, refund);
         // Last: the token's code may call anyone, who then finds the licence ended and the refund owed.
-        _collect(rule.currency, refund);
+        if (refund != 0) _collect(rule.currency, refund);
     }
 
     /// @inheritdoc IBreachBook
@@ -120,12 +120,13 @@ contract BreachBook is IBreachBook, ReentrancyGuardTransient {
     /// @dev An announcement is used up by what it leads to.
     function _takeAnnouncement(uint256 tokenId) private returns (uint64 effectiveAt) {
         effectiveAt = announcedFor(tokenId);
+        // 0 is no time but the word for none.
+        // slither-disable-next-line incorrect-equality
         if (effectiveAt == 0) revert BreachBook_NotAnnounced(tokenId);
         delete _effectiveAt[tokenId];
     }
 
     function _collect(address currency, uint256 amount) private {
-        if (amount == 0) return;
         uint256 before = IERC20(currency).balanceOf(address(this));
         IERC20(currency).safeTransferFrom(msg.sender, address(this), amount);
         uint256 received = IERC20(currency).balanceOf(address(this)) - before;

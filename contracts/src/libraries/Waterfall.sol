@@ -48,7 +48,7 @@ library Waterfall {
         pure
         returns (uint128[] memory amounts, uint128 dust)
     {
-        uint256 weights;
+        uint256 weights = 0;
         for (uint256 i = 0; i < contributors.length; ++i) {
             weights += contributors[i].weight;
         }

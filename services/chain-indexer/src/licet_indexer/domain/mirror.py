@@ -65,7 +65,7 @@ def touched(payload: p.Payload, chain_id: int) -> list[r.RowKey]:  # noqa: C901,
             assert_never(payload)
 
 
-def fold(payload: p.Payload, at: Site, chain: Chain, rows: r.Rows) -> p.Payload:  # noqa: C901 - one flat case a table
+def fold(payload: p.Payload, at: Site, chain: Chain, rows: r.Rows) -> p.Payload:  # noqa: C901, PLR0912 - one flat case a table
     """Applies one event and returns it, completed where the log alone does not say everything.
 
     Raises UnknownLicense, with nothing applied, for the move or the loan of a licence that the mirror does not hold.
