@@ -265,7 +265,7 @@ def _claimed(a: Args, _chain: Chain) -> p.Payload:
     return p.Claimed(a["account"], a["token"], a["amount"])
 
 
-# Events of the ABIs that are not here are stored as logs and mean nothing to the mirror.
+# The other events stand in `ignored`.
 MEANINGS: dict[tuple[str, str], Meaning] = {
     ("AssetRegistry", "AssetRegistered"): _asset_registered,
     ("AssetRegistry", "Transfer"): _asset_transferred,

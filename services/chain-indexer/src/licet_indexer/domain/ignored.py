@@ -1,0 +1,39 @@
+"""What the contracts say and the mirror has no use for: each event of an ABI has a meaning or stands here.
+
+Ignored events of watched contracts are stored as logs and not told; of the other contracts nothing is read.
+"""
+
+from __future__ import annotations
+
+# Of the watched contracts.
+IGNORED: dict[str, frozenset[str]] = {
+    "AssetRegistry": frozenset(
+        {
+            *("Approval", "ApprovalForAll", "BatchMetadataUpdate", "MetadataUpdate"),
+            *("ContributorNamed", "DelegateSet", "ParentDeclared", "RoyaltySet", "SplitChanged"),
+        }
+    ),
+    # `UpdateUser` says of a delegation what all of its events say together, and a bound licence cannot move.
+    "License": frozenset(
+        {
+            *("Approval", "ApprovalForAll", "RoleApprovalForAll", "RoleGranted", "RoleRevoked"),
+            *("Locked", "Unlocked", "TokenLocked", "TokenUnlocked", "TokenExpiryUpdated"),
+        }
+    ),
+    # What dust and named payees come to stands in `Distributed` and `RevenueReceived`.
+    "RevenueRouter": frozenset({"AuthorityUpdated", "DustKept", "FeeScheduled", "PayeeNamed"}),
+    "UsageEscrow": frozenset(
+        {
+            *("AuthorityUpdated", "BatchRepeated", "ExitDelaySet", "MandateNonceCancelled"),
+            *("OperatorRegistered", "SettlerCapSet"),
+        }
+    ),
+}
+
+# Contracts whose money and rights reach the mirror through the watched ones.
+UNWATCHED = frozenset(
+    {
+        *("AccessManager", "AssetGovernor", "AssetTimelock", "BreachBook", "Directory", "Market"),
+        *("Shares", "SharesFactory", "TestUSD", "TimelockController"),
+    }
+)
