@@ -17,17 +17,25 @@ class TransactionFailed(Exception):
 
 
 class Sender:
-    """Sends without waiting, in nonce order; `flush` waits and checks."""
+    """Sends in nonce order and waits no sooner than a block is full; `flush` waits and checks.
+
+    What does not fit into a block is not offered: a node may try a smaller transaction behind one that is too large for
+    the rest of the block, and drop it for the gap in the nonces.
+    """
 
     def __init__(self, w3: Web3, account: LocalAccount) -> None:
         self._w3 = w3
         self._account = account
         self._chain_id = w3.eth.chain_id
         self._nonce = int(w3.eth.get_transaction_count(account.address, "pending"))
-        base_fee = w3.eth.get_block("latest").get("baseFeePerGas", 0)
+        latest = w3.eth.get_block("latest")
+        base_fee = latest.get("baseFeePerGas", 0)
+        self._block_gas = int(latest["gasLimit"])
+        self._gas_waiting = 0
         # Twice the base fee outlasts six full blocks.
         self._max_fee = 2 * base_fee + _TIP_WEI
         self._waiting: list[tuple[str, Any]] = []
+        self._blocks: list[int] = []
         self.sent = 0
 
     @property
@@ -37,6 +45,9 @@ class Sender:
 
     def send(self, label: str, to: str, data: bytes | str, gas: int) -> None:
         """Signs and broadcasts; the label names the transaction in an error."""
+        if self._gas_waiting + gas > self._block_gas:
+            self._settle()
+        self._gas_waiting += gas
         transaction: dict[str, Any] = {
             "to": to,
             "data": data,
@@ -54,11 +65,15 @@ class Sender:
 
     def flush(self) -> list[int]:
         """Waits for every transaction sent since the last flush; returns their blocks."""
-        blocks: list[int] = []
+        self._settle()
+        blocks, self._blocks = self._blocks, []
+        return blocks
+
+    def _settle(self) -> None:
         for label, tx_hash in self._waiting:
             receipt = self._w3.eth.wait_for_transaction_receipt(tx_hash, _RECEIPT_TIMEOUT_S, _POLL_S)
             if receipt["status"] != 1:
                 raise TransactionFailed(f"{label} reverted in {tx_hash.to_0x_hex()}")
-            blocks.append(receipt["blockNumber"])
+            self._blocks.append(receipt["blockNumber"])
         self._waiting.clear()
-        return blocks
+        self._gas_waiting = 0

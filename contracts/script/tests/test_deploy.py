@@ -117,6 +117,17 @@ async def test_two_chains_get_the_same_addresses_and_code(
         assert (here == there) == (name not in CODE_DIFFERS), name
 
 
+async def test_more_than_a_block_holds_is_deployed_block_by_block(tmp_path: Path) -> None:
+    node = Anvil(ANVIL, block_time_s=1, flags=("--chain-id", "31337"))
+    await node.start()
+    try:
+        await _deploy(node, tmp_path)
+        contracts = _chains(tmp_path)[31337]["contracts"]
+        assert all(_w3(node).eth.get_code(to_checksum_address(address)) for address in contracts.values())
+    finally:
+        await node.stop()
+
+
 async def test_the_chains_file_says_what_the_services_read(chain: Anvil, tmp_path: Path) -> None:
     # As a program, the way that others start it.
     process = await asyncio.create_subprocess_exec(
