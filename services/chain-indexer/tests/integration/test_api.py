@@ -38,12 +38,12 @@ def activated(digest: bytes) -> Said:
 
 
 def created(plan_id: int) -> Said:
-    price, limits = (TOKEN, 5_000_000, 3600, 100, 7, "request"), (10, True, 5, 1000, OPERATOR)
+    price, limits = (TOKEN, 5_000_000, 3600, 100, 7, "request"), (10, True, 5, 1000, OPERATOR, 7 * 86_400)
     values = {
         "planId": plan_id,
         "assetId": A,
         "creator": OWNER,
-        "terms": (A, *price, *limits, b"\x03" * 32),
+        "terms": (A, *price, *limits, b"\x03" * 32, b"\x04" * 32),
     }
     return "PlanBook", event_entry("PlanBook", "PlanCreated", values)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from licet_kit.testing.plugin import CreateDatabase, StartChain
 from licet_schemas import settlement
 from licet_schemas.abi import load_abi
 from licet_schemas.licet.chain.v1 import chain_pb2
+from licet_schemas.mandates import Mandate, mandate_digest, mandate_domain
 from sqlalchemy.ext.asyncio import AsyncEngine
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
@@ -148,9 +150,34 @@ class Path:
         await self.send(owner, "AssetRegistry", "registerDerived", slug, 1, owner, parents)
         return asset_id(31337, self.deployed.contracts["AssetRegistry"], int.from_bytes(keccak(text=slug)))
 
-    async def settle(self, batch: int, *amounts: int, asset_id: str = "") -> None:
-        asset = bytes.fromhex((asset_id or self.asset)[2:])
-        items = [settlement.Item(self.deposit, asset, 0, amount, b"\x04" * 32, 3) for amount in amounts]
+    async def mandate(self) -> None:
+        """Opens a mandate over a new deposit, settles through it, and revokes it."""
+        buyer, token, escrow = self.of(BUYER), checksum(self.token), self.deployed.contracts["UsageEscrow"]
+        await self.send(buyer, "UsageEscrow", "deposit", checksum(self.operator), token, 1_000)
+        now = (await self.w3.eth.get_block("latest"))["timestamp"]
+        terms = Mandate(
+            payer=checksum(buyer),
+            operator=checksum(self.operator),
+            token=token,
+            window_amount=700,
+            total_amount=900,
+            in_flight_cap=50,
+            window_length=DAY_S,
+            window_records=10,
+            grace=3_600,
+            valid_from=now,
+            valid_until=now + 30 * DAY_S,
+            assets=(bytes.fromhex(self.asset[2:]),),
+            nonce=7,
+        )
+        await self.send(buyer, "UsageEscrow", "openMandate", astuple(terms), b"")
+        mandate_id = mandate_digest(mandate_domain(31337, escrow), terms)
+        await self.settle(3, 600, source=mandate_id)
+        await self.send(buyer, "UsageEscrow", "revokeMandate", mandate_id)
+
+    async def settle(self, batch: int, *amounts: int, asset_id: str = "", source: bytes = b"") -> None:
+        asset, source = bytes.fromhex((asset_id or self.asset)[2:]), source or self.deposit
+        items = [settlement.Item(source, asset, 0, amount, b"\x04" * 32, 3) for amount in amounts]
         root = settlement.batch_tree(items).root
         lines = [(i.source, i.asset_id, i.window, i.amount, i.payer_root, i.records) for i in items]
         await self.send(self.operator, "UsageEscrow", "settle", batch, root, "file://leaves", lines)
@@ -290,6 +317,7 @@ async def test_royalties_wait_for_the_parent(path: Path, engine: AsyncEngine) ->
 
 
 async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, engine: AsyncEngine) -> None:
+    await path.mandate()
     await follow(engine, followed(path))
     async with reading(engine) as session:
         rows = await session.execute(
@@ -308,6 +336,10 @@ async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, e
     ]
     ended = [e.license_revoked for e in events if e.HasField("license_revoked")]
     assert [(x.token_id, x.plan_id, x.asset_id) for x in ended] == [("4", "1", path.asset)]
+    through = [e.mandate_drawn for e in events if e.HasField("mandate_drawn")]
+    assert [(x.amount, x.window_records, x.remaining) for x in through] == [("600", 3, "300")]
+    revoked = [e.mandate_revoked for e in events if e.HasField("mandate_revoked")]
+    assert [x.remaining for x in revoked] == ["50"]
     assert ended[0].end_time > 0
     lent = [e.update_user for e in events if e.HasField("update_user")]
     assert [(u.token_id, u.plan_id, u.asset_id, u.user) for u in lent] == [
