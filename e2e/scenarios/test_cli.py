@@ -144,6 +144,22 @@ def test_publish_registers_a_new_asset_once(
     assert empty["error"] == "manifest_invalid"
 
 
+def test_lineage_and_contributors_are_declared(publisher: Shell, installation: Installation) -> None:
+    folder, chain = installation.notes["folder"], installation.world.client("publisher").lineage
+    derived = ["asset", "publish", "clinic/by-child", folder, "--parent", f"{MODEL}:1500", "--json"]
+    asset_id = publisher.run(*derived).value["asset_id"]
+    assert publisher.run(*derived).value["asset_id"] == asset_id
+    assert [(p.slug, p.royalty_bp) for p in chain.parents(asset_id)] == [(MODEL, 1500)]
+    other = publisher.run(*derived[:-2], f"{MODEL}:1", "--json").refusal(BY_CONTRACT)
+    assert other["error"] == "lineage_differs"
+    helper = installation.world.actor("stranger").address
+    split = ["asset", "share", "clinic/by-child", "--json"]
+    publisher.run(*split, "--part", "2500", "--contributor", f"{helper}:1")
+    assert chain.contributors(asset_id)[0] == 2500
+    assert publisher.run(*split, "--part", "2500").refusal(BY_CONTRACT)
+    assert publisher.run(*split, "--contributor", "0x12:1").refusal(WRONG_USE)
+
+
 def test_plan_create_puts_the_terms_on_chain(publisher: Shell, installation: Installation) -> None:
     server = installation.world.actor("operator").address
     terms = ["--server", server, "--terms", str(story.TERMS)]

@@ -270,10 +270,14 @@ class Chain:
     # --- owner
 
     def claim(self, asset_ids: Sequence[str]) -> tuple[int, Sent]:
-        """Distributes the assets' pending revenue, then claims all that the wallet is owed."""
+        """Distributes the assets' pending revenue, then claims all that the wallet is owed.
+
+        A royalty goes up one generation with each distribution: name children before their parents.
+        """
         token = Web3.to_checksum_address(self.addresses["TestUSD"])
         for asset_id in asset_ids:
-            if int(self.call("RevenueRouter", "pendingOf", _b32(asset_id), token)[0]):
+            # What came in under other terms waits by itself, and each distribution takes the oldest of it.
+            while int(self.call("RevenueRouter", "pendingOf", _b32(asset_id), token)[0]):
                 self.send("RevenueRouter", "distribute", _b32(asset_id), token)
         sent = self.send("RevenueRouter", "claim", token)
         return int(sent.events["Claimed"]["amount"]), sent

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from licet_sdk.chain import Chain
     from licet_sdk.inference import Answer, Inference, Tensors
     from licet_sdk.licensing import Licensing
+    from licet_sdk.lineage import Lineage
     from licet_sdk.market import Market
     from licet_sdk.shares import Shares
     from licet_sdk.usage import Usage
@@ -46,6 +47,13 @@ class Client:
         from licet_sdk.market import Market
 
         return Market(self.chain)
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """What assets were derived from, and who shares what they earn."""
+        from licet_sdk.lineage import Lineage
+
+        return Lineage(self.chain)
 
     def shares(self, asset_id: str) -> Shares:
         """The shares of an asset, and the caller's wallet among their holders."""

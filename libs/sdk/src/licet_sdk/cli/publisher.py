@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from licet_sdk.cli.money import parse_amount
 from licet_sdk.cli.output import Output
 from licet_sdk.cli.session import connect
-from licet_sdk.errors import ConfigError
+from licet_sdk.errors import ChainError, ConfigError
+
+if TYPE_CHECKING:
+    from licet_sdk.client import Client
+    from licet_sdk.lineage import Parent
 
 asset = typer.Typer(no_args_is_help=True)
 plan = typer.Typer(no_args_is_help=True)
@@ -22,20 +26,66 @@ def publish(
     context: typer.Context,
     slug: Annotated[str, typer.Argument(help="owner/model")],
     folder: Annotated[Path, typer.Argument(help="Folder with manifest.json and the artefacts it names.")],
+    parent: Annotated[
+        list[str] | None,
+        typer.Option(help="What a new asset was derived from: owner/model:2000 gives it 20 % for good."),
+    ] = None,
 ) -> None:
     """Uploads a version, registers the asset when it is new, and publishes and activates the version on chain."""
+    from licet_sdk.lineage import Parent  # noqa: PLC0415 - loads web3, which most commands do not need
+
     output: Output = context.obj
+    parents = [Parent.parse(text) for text in parent or ()]
     client = connect(context)
     with output.step("uploading artefacts"):
         digest, _ = client.vault.upload(folder)
     with output.step("registering the asset"):
-        asset_id = client.chain.find_or_register(slug)
+        asset_id = _registered(client, slug, parents)
     with output.step("publishing the version"):
         sent = client.chain.publish_version(asset_id, digest, f"{client.config.vault}/v1/manifests/{digest}")
     output.show(
         {"slug": slug, "asset_id": asset_id, "version_digest": digest, "tx_hash": sent and sent.tx_hash},
         "published" if sent else "published before",
     )
+
+
+def _registered(client: Client, slug: str, parents: list[Parent]) -> str:
+    """The asset's id, which is registered when it is new. Lineage is declared then or never."""
+    if not parents:
+        return client.chain.find_or_register(slug)
+    try:
+        asset_id = client.chain.asset_id(slug)
+    except ChainError as error:
+        if error.code != "asset_unknown":
+            raise
+        return client.lineage.register(slug, parents)
+    if client.lineage.parents(asset_id) != parents:
+        raise ChainError(
+            "lineage_differs", f"{slug} was registered with another lineage", "publish it under a new name"
+        )
+    return asset_id
+
+
+@asset.command("share")
+def share(
+    context: typer.Context,
+    slug: Annotated[str, typer.Argument(help="owner/model")],
+    contributor: Annotated[
+        list[str] | None, typer.Option(help="Who gets a part, by weight: 0x…:3. None ends the split.")
+    ] = None,
+    part_bp: Annotated[
+        int, typer.Option("--part", help="Basis points of later revenue for all of them.", min=0, max=10_000)
+    ] = 0,
+) -> None:
+    """Splits what the asset earns from now on with contributors."""
+    from licet_sdk.lineage import Contributor  # noqa: PLC0415 - as above
+
+    output: Output = context.obj
+    contributors = [Contributor.parse(text) for text in contributor or ()]
+    client = connect(context)
+    with output.step("splitting later revenue"):
+        sent = client.lineage.share(client.chain.asset_id(slug), part_bp, contributors)
+    output.show({"slug": slug, "part_bp": part_bp, "tx_hash": sent.tx_hash}, "split")
 
 
 @plan.command("create")

@@ -103,7 +103,9 @@ def create(
 
 def claim(
     context: typer.Context,
-    slugs: Annotated[list[str], typer.Argument(help="Assets whose revenue to distribute first.")],
+    slugs: Annotated[
+        list[str], typer.Argument(help="Assets whose revenue to distribute first, children before parents.")
+    ],
 ) -> None:
     """Distributes the assets' revenue and claims what the wallet is owed."""
     output: Output = context.obj
