@@ -269,6 +269,13 @@ class Chain:
 
     # --- owner
 
+    def distribute(self, asset_id: str) -> None:
+        """Makes all pending revenue of an asset claimable; a royalty goes up by one generation."""
+        token = Web3.to_checksum_address(self.addresses["TestUSD"])
+        # What came in under other terms waits by itself, and each distribution takes the oldest of it.
+        while int(self.call("RevenueRouter", "pendingOf", _b32(asset_id), token)[0]):
+            self.send("RevenueRouter", "distribute", _b32(asset_id), token)
+
     def claim(self, asset_ids: Sequence[str]) -> tuple[int, Sent]:
         """Distributes the assets' pending revenue, then claims all that the wallet is owed.
 
@@ -276,9 +283,7 @@ class Chain:
         """
         token = Web3.to_checksum_address(self.addresses["TestUSD"])
         for asset_id in asset_ids:
-            # What came in under other terms waits by itself, and each distribution takes the oldest of it.
-            while int(self.call("RevenueRouter", "pendingOf", _b32(asset_id), token)[0]):
-                self.send("RevenueRouter", "distribute", _b32(asset_id), token)
+            self.distribute(asset_id)
         sent = self.send("RevenueRouter", "claim", token)
         return int(sent.events["Claimed"]["amount"]), sent
 

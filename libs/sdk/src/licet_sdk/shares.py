@@ -111,8 +111,7 @@ class Shares:
 
     def collect(self) -> int:
         """Distributes the asset's revenue and brings the shares' part of it to them; holders own it a second later."""
-        if int(self.chain.call("RevenueRouter", "pendingOf", self._asset, self._usd)[0]):
-            self.chain.send("RevenueRouter", "distribute", self._asset, self._usd)
+        self.chain.distribute("0x" + self._asset.hex())
         router = Web3.to_checksum_address(self.chain.addresses["RevenueRouter"])
         sent = self.chain.send("Shares", "collect", router, self._usd)
         return int(sent.events["RevenueCollected"]["amount"])
