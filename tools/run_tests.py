@@ -21,7 +21,7 @@ PARALLEL = ("-n", "3", "--no-loadscope-reorder")
 
 
 def contracts_tests() -> int:
-    """Every Solidity test, and what else is proven where the contracts have changed; the exit code."""
+    """All that is proven about the contracts, unless they are as they were when it held; the exit code."""
     argv = [sys.executable, "tools/prove.py", "--unless-proven"]
     return subprocess.run(argv, cwd=ROOT, check=False).returncode
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,3 +88,33 @@ def test_a_suppression_needs_a_reason_and_there_are_few() -> None:
 def test_the_suppressions_of_the_sources_are_found() -> None:
     assert all(reason for _, _, reason in prove.suppressions())
     assert "src/RevenueRouter.sol" in {place.partition(":")[0] for place, _, _ in prove.suppressions()}
+
+
+def test_what_held_is_passed_over_until_something_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran = []
+
+    def part(shortfalls: tuple[str, ...] = ()) -> prove.Verdict:
+        ran.append(shortfalls)
+        return prove.Verdict("", (), shortfalls)
+
+    names = ("specifications", "sizes", "coverage", "analysis", "proofs")
+    for name in names:
+        monkeypatch.setattr(prove, name, type("Part", (), {"__name__": name, "__call__": lambda _: part()})())
+    monkeypatch.setattr(prove, "tests", lambda _: part(("broken",)))
+    monkeypatch.setattr(prove, "STAMPS", tmp_path)
+    monkeypatch.setattr(prove, "inputs_digest", lambda: "a digest")
+
+    assert prove.main(["--unless-proven"]) == 1
+    assert len(ran) == 6, "all of them run, also behind one that falls short"
+    monkeypatch.setattr(prove, "tests", lambda _: part())
+    assert prove.main(["--unless-proven"]) == 0
+    assert len(ran) == 12, "what did not hold runs again"
+    assert prove.main(["--unless-proven"]) == 0
+    assert len(ran) == 12
+    assert prove.main([]) == 0
+    assert len(ran) == 18, "unless nobody asked to pass over it"
+    monkeypatch.setattr(prove, "inputs_digest", lambda: "another digest")
+    assert prove.main(["--unless-proven"]) == 0
+    assert len(ran) == 24
