@@ -28,8 +28,7 @@ class Parent:
     @classmethod
     def parse(cls, text: str) -> Self:
         """`owner/model:2000`; raises ConfigError."""
-        slug, number = _pair(text, "owner/model:2000, for 20 %")
-        return cls(slug, number)
+        return cls(*_pair(text, "owner/model:2000, for 20 %", BASIS_POINTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Contributor:
     @classmethod
     def parse(cls, text: str) -> Self:
         """`0x…:3`; raises ConfigError."""
-        account, weight = _pair(text, "0x…:3, an address and its weight")
+        account, weight = _pair(text, "0x…:3, an address and its weight", 2**32 - 1)
         if not Web3.is_address(account):
             raise ConfigError("invalid_value", f"{account!r} is not an address", "write 0x and 40 hex digits")
         return cls(account, weight)
@@ -77,9 +76,9 @@ class Lineage:
         return int(share_bp), [Contributor(account, int(weight)) for account, weight in named]
 
 
-def _pair(text: str, example: str) -> tuple[str, int]:
+def _pair(text: str, example: str, most: int) -> tuple[str, int]:
     name, _, number = text.rpartition(":")
-    if not name or not (number.isascii() and number.isdecimal()) or not 0 < int(number) < 2**32:
+    if not name or not (number.isascii() and number.isdecimal()) or not 0 < int(number) <= most:
         raise ConfigError("invalid_value", f"{text!r} cannot be read", f"write it like {example}")
     return name, int(number)
 

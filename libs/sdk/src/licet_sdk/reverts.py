@@ -30,6 +30,7 @@ _REMEDIES = {
     "AssetRegistry_SlugTaken": "choose another name, or publish a version of the registered asset",
     "AssetRegistry_NamespaceTaken": "choose a namespace (the part before the slash) of your own",
     "AssetRegistry_InvalidSlug": "use owner/model, each part 1 to 39 of a-z, 0-9 and -",
+    "AssetRegistry_InvalidParents": "name 1 to 8 parents",
     "AssetRegistry_InvalidRoyalty": "give each parent 1 basis point or more, and all of them 5000 at most",
     "AssetRegistry_RepeatedParent": "name each parent once",
     "AssetRegistry_TooDeep": "an asset has at most 4 generations above it; derive from an older one",
@@ -64,6 +65,7 @@ _REMEDIES = {
     "Shares_NothingToClaim": "nothing was earned yet; revenue arrives with `collect`, a second earlier",
     "Shares_Unvested": "move at most what has vested",
     "SharesFactory_NotOwner": "only the asset's owner turns it into shares",
+    "RevenueRouter_NothingPending": "somebody else distributed it; claim what you are owed",
     "RevenueRouter_NothingToClaim": "nothing is owed yet; revenue arrives with sales and settlements",
 }
 

@@ -14,7 +14,17 @@ def test_a_parent_and_a_contributor_are_read() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "owner/model", "owner/model:", ":20", "owner/model:-1", "owner/model:0", "owner/model:2.5", "a:٣"],
+    [
+        "",
+        "owner/model",
+        "owner/model:",
+        ":20",
+        "owner/model:-1",
+        "owner/model:0",
+        "owner/model:2.5",
+        "owner/model:10001",
+        "a:٣",
+    ],
 )
 def test_what_cannot_be_read_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -59,7 +59,7 @@ def _registered(client: Client, slug: str, parents: list[Parent]) -> str:
         if error.code != "asset_unknown":
             raise
         return client.lineage.register(slug, parents)
-    if client.lineage.parents(asset_id) != parents:
+    if set(client.lineage.parents(asset_id)) != set(parents):
         raise ChainError(
             "lineage_differs", f"{slug} was registered with another lineage", "publish it under a new name"
         )
