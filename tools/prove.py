@@ -246,7 +246,7 @@ def inputs_digest() -> str:
         CONTRACTS / "package-lock.json",
     ]
     for folder in (*(CONTRACTS / name for name in ("src", "test", "snapshots")), ROOT / "proto/vectors"):
-        files += sorted(path for path in folder.rglob("*") if path.is_file())
+        files += sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
     whole = hashlib.sha256()
     for file in files:
         whole.update(f"{file.relative_to(ROOT)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
