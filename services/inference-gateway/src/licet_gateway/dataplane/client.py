@@ -69,22 +69,17 @@ class ClientConnection(asyncio.Protocol):
         self._reader = RequestReader(self)
         self._call: Call | None = None
         # Whether the current request is answered, and whether it was read to its end.
-        self._answered = True
-        self._request_whole = True
-        self._closing = False
-        self._lingering = False
+        self._answered = self._request_whole = True
+        self._closing = self._lingering = self._paused = False
         self._discarded = 0
-        self._paused = False
         # When bytes came last, and when the head that is being read began.
         self._read_ns = self._head_ns = now_ns()
         self._write_full_ns = 0
         self._known = KnownHead()
         # The next request waits until the socket has taken the last answer, and whether that is looked at soon.
-        self._held_back = False
-        self._looks = False
+        self._held_back = self._looks = False
         # Bytes written, those that are known to have left for the socket, and whether no more will leave.
-        self.written = self._handed = 0
-        self.gone = False
+        self.written, self._handed, self.gone = 0, 0, False
         # Metered answers that are written and not yet charged: at most one.
         self.unsettled = 0
 
@@ -195,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
 
     def handed(self) -> int:
         """Bytes of those written that have left for the socket."""
-        if not self.gone:
+        if not self.gone and not self._ending:
             self._handed = self.written - self._transport.get_write_buffer_size()
         return self._handed
 
@@ -351,9 +346,15 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._next_request()
 
+    @property
+    def _ending(self) -> bool:
+        """Whether all that was written has left, or was dropped after a failure: `connection_lost` is about to tell."""
+        return self._transport.is_closing() and not self._transport.get_write_buffer_size()
+
     def _cut(self) -> None:
         """Ends the connection at once; what the socket has not taken never arrives."""
-        self.handed()
+        acknowledged = acknowledged_bytes(self._transport) if self._ending and not self.gone else 0
+        self._handed = max(self.handed(), min(acknowledged, self.written))
         self.gone = True
         self._transport.abort()
 
