@@ -175,6 +175,7 @@ def test_calls_of_a_lease_that_is_named_no_more_are_kept(worker: Worker) -> None
     worker.call(other)
     reader = LogReader(worker.folder)
     assert names(read_all(reader)) == [(late.terms.lease_id, 1)]
+    reader.confirm()
     lines = [json.loads(line) for line in (worker.aside / "unnamed.jsonl").read_text().splitlines()]
     assert [(line["ref"], line["record"]["units"]) for line in lines] == [(1, 1), (2, 1)]
     # The next segment names what lives.
@@ -217,6 +218,7 @@ def test_nothing_is_lost_without_a_word_whatever_byte_is_wrong(seed: int, part: 
         change(path, at, wrong)
         reader = LogReader(worker.folder)
         found, owed = read_all(reader), reader.recover()
+        reader.confirm()
         assert set(names(found)) <= set(worker.ended)
         assert len(set(names(found))) == len(found)
         kept = list(worker.aside.glob("damaged-*"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from licet_gateway.dataplane.lease import Lease
-from licet_gateway.dataplane.log import Log
+from licet_gateway.dataplane.log import Log, segment_path
 from licet_gateway.dataplane.pool import Pool
 from licet_gateway.dataplane.share import Share
 from licet_gateway.domain import CallRecord, Credential, LeaseTerms, Outcome
@@ -21,6 +21,7 @@ from licet_gateway.shipping.folders import WorkerFolder
 from licet_gateway.shipping.shipper import Shipper
 from licet_gateway.testing import lease_desk
 from licet_gateway.testing.gateways import environment
+from licet_kit.errors import Unavailable
 from licet_kit.producer import Encoded
 from licet_kit.settings import load_settings
 from licet_kit.testing.plugin import Eventually
@@ -35,8 +36,13 @@ class Topic:
     """Takes what is sent."""
 
     records: list[UsageRecorded] = field(default_factory=list)
+    # So many times it is away.
+    outages: int = 0
 
     async def send_encoded(self, topic: str, records: Sequence[Encoded]) -> None:
+        if self.outages:
+            self.outages -= 1
+            raise Unavailable("no broker answers")
         self.records += [UsageRecorded.FromString(record.value) for record in records]
 
     def calls(self) -> list[tuple[str, int, int, bool]]:
@@ -72,10 +78,10 @@ def lease(number: int, terms: LeaseTerms = TERMS) -> Lease:
     return Lease(replace(terms, lease_id=f"{number:032x}"), pool, Share(0), ref=number, asked_ns=0)
 
 
-def call(log: Log, of: Lease) -> None:
+def call(log: Log, of: Lease, *, last: bool = False) -> None:
     of.sequence += 1
     log.add_open(of, of.sequence, 1)
-    log.add_close(of, CallRecord(of.sequence, 1, Outcome.OK, False, 100, 200))
+    log.add_close(of, CallRecord(of.sequence, 1, Outcome.OK, last, 100, 200))
 
 
 @pytest.mark.parametrize(
@@ -113,3 +119,34 @@ async def test_a_lease_that_cannot_be_sealed_stands_in_nobodys_way(
     lines = [json.loads(line) for line in kept.splitlines()]
     assert [(line["record"]["sequence"], line["record"]["units"]) for line in lines] == [(1, 1), (2, 0)]
     assert {line["terms"]["lease_id"] for line in lines} == {bad.terms.lease_id}
+
+
+async def test_a_call_without_its_lease_is_kept_once_however_often_kafka_is_away(
+    tmp_path: Path, shipper: Shipper, topic: Topic
+) -> None:
+    hidden, good = lease(1), lease(2)
+    with WorkerFolder.create(tmp_path / "logs", "worker-1") as folder:
+        log = Log(folder.path, max_bytes=1 << 20, live=list)
+        log.add_lease(hidden)
+        assert log.flush()
+        log.add_lease(good)
+        call(log, good, last=True)
+        call(log, hidden)
+        assert log.flush()
+        segment = segment_path(folder.path, 1)
+        wrong = bytearray(segment.read_bytes())
+        wrong[20] ^= 1
+        segment.write_bytes(wrong)
+        topic.outages = 3
+        for _ in range(topic.outages):
+            with pytest.raises(Unavailable):
+                await shipper.ship()
+        await shipper.ship()
+        call(log, hidden)
+        assert log.flush()
+        log.close()
+    # Nothing that the dead worker left can be shipped.
+    await shipper.ship()
+    assert not folder.path.exists()
+    kept = (tmp_path / "logs" / ".aside-worker-1" / "unnamed.jsonl").read_text()
+    assert [json.loads(line)["record"]["sequence"] for line in kept.splitlines()] == [1, 2]

@@ -64,6 +64,8 @@ class LogReader:
         self._segment, self._skip = _saved_place(folder)
         self._offset = 0
         self._confirmed = (self._segment, self._skip)
+        # Ends of calls whose lease is named in what is lost, until they are kept aside.
+        self._unnamed: list[CloseEntry] = []
 
     @property
     def unshipped_bytes(self) -> int:
@@ -111,6 +113,8 @@ class LogReader:
 
     def confirm(self) -> None:
         """Everything read so far is in Kafka: keeps the place, and deletes what lies before it."""
+        # Not where it is read, or what is read again after a failure would be kept again.
+        self._keep_unnamed()
         # A reader that has just begun stands behind the place that its predecessor kept.
         place = max((self._segment, self._offset), self._confirmed)
         if place == self._confirmed:
@@ -131,6 +135,7 @@ class LogReader:
 
     def remove(self) -> None:
         """The log of a dead worker, all shipped, is of no more use."""
+        self._keep_unnamed()
         # Under a name that is passed over and cleaned up: half removed, it would be no worker's folder any more.
         leaving = self.folder.with_name(f"{UNFINISHED}{self.folder.name}")
         self.folder.rename(leaving)
@@ -188,7 +193,6 @@ class LogReader:
         found: list[Finished] = []
         at = 0
         start = self._offset - len(data)
-        unnamed: list[CloseEntry] = []
         while (batch := entries.next_batch(data, at)) is not None:
             body, behind = batch
             # What was shipped before a restart is read once more for the leases that it names.
@@ -196,12 +200,15 @@ class LogReader:
             finished, of_nobody = self._apply(self._entries(start + at, body))
             if not shipped:
                 found += finished
-                unnamed += of_nobody
+                self._unnamed += of_nobody
             at = behind
-        if unnamed:
-            log.error("usage_log.leases_unnamed", worker_id=self.folder.name, records=len(unnamed))
-            aside.keep_unnamed(self.folder, unnamed)
         return found
+
+    def _keep_unnamed(self) -> None:
+        if self._unnamed:
+            log.error("usage_log.leases_unnamed", worker_id=self.folder.name, records=len(self._unnamed))
+            aside.keep_unnamed(self.folder, self._unnamed)
+            self._unnamed.clear()
 
     def _entries(self, offset: int, body: bytes) -> list[Entry]:
         try:
