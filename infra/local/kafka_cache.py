@@ -12,11 +12,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from infra.local import claims
 from infra.local.errors import LocalError
 from infra.local.kafka import kafka
 from infra.local.part import Part
 from infra.local.paths import KAFKA_CACHE
-from infra.local.ports import choose
+from infra.local.ports import Ports, choose, free_now
 
 START_TIMEOUT_S = 120.0
 WRITE_TIMEOUT_S = 120.0
@@ -31,11 +32,22 @@ def build() -> None:
     KAFKA_CACHE.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=KAFKA_CACHE.parent) as folder:
         home = Path(folder)
-        part = kafka(home, choose(PORTS, {})["kafka"])
+        part = kafka(home, _claim_ports(home))
         written = home / "kafka.aot"
-        part.prepare()
-        _rehearse(part, written)
+        try:
+            part.prepare()
+            _rehearse(part, written)
+        finally:
+            claims.release(home)
         written.replace(KAFKA_CACHE)
+
+
+def _claim_ports(home: Path) -> Ports:
+    with claims.choosing(home) as held:
+        free = free_now()
+        ports = choose(PORTS, {}, free=lambda port: port not in held and free(port))["kafka"]
+        claims.hold(home, ports.values())
+    return ports
 
 
 def _rehearse(part: Part, written: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from infra.local import kafka as module
+from infra.local import kafka_cache
 from infra.local.kafka import kafka
+from infra.local.part import Part
 from infra.local.paths import KAFKA_CACHE
 
 JAVA_TIMEOUT_S = 60
@@ -36,3 +38,21 @@ def test_a_broker_starts_without_a_cache(
     assert path != KAFKA_CACHE
     monkeypatch.setattr(module, "KAFKA_CACHE", path)
     assert version(tmp_path).returncode == 0
+
+
+def test_two_that_learn_at_once_do_so_on_ports_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each checkout installs for itself; a port is chosen seconds before Java listens on it."""
+    taken: list[int] = []
+
+    def rehearse(part: Part, written: Path) -> None:
+        taken.extend(part.ports.values())
+        if len(taken) == 2:
+            kafka_cache.build()
+        written.touch()
+
+    monkeypatch.setattr(kafka_cache, "KAFKA_CACHE", tmp_path / "kafka.aot")
+    monkeypatch.setattr(kafka_cache, "_rehearse", rehearse)
+    kafka_cache.build()
+    assert len(set(taken)) == len(taken) == 4
