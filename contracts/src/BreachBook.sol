@@ -133,10 +133,13 @@ contract BreachBook is IBreachBook, ReentrancyGuardTransient {
         if (received != amount) revert BreachBook_AmountMismatch(currency, amount, received);
     }
 
-    /// @dev Terms follow each other at one price, so what is left of all of them is one line. Rounded up, for the holder.
+    /// @dev Paid terms follow each other at one price, so what is left of all of them is one line. Rounded up, for the
+    /// holder. A trial comes before them and cost nothing.
     function _refund(ILicense.Terms memory license, IPlanBook.BreachRule memory rule) private view returns (uint256) {
-        if (license.endTime <= block.timestamp) return 0;
-        uint256 left = license.endTime - block.timestamp;
+        uint256 from = license.trial ? license.startTime + rule.trialPeriod : 0;
+        if (from < block.timestamp) from = block.timestamp;
+        if (license.endTime <= from) return 0;
+        uint256 left = license.endTime - from;
         return Math.mulDiv(rule.price, left, rule.period, Math.Rounding.Ceil);
     }
 }

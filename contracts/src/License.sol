@@ -23,6 +23,7 @@ contract License is ILicense, ITokenState, ERC721 {
         bool transferable;
         bool locked;
         bool breached;
+        bool trial;
     }
 
     struct Delegation {
@@ -77,7 +78,7 @@ contract License is ILicense, ITokenState, ERC721 {
     }
 
     /// @inheritdoc ILicense
-    function mint(address recipient, uint256 planId, uint64 from, uint64 until, bool transferable)
+    function mint(address recipient, uint256 planId, uint64 from, uint64 until, bool transferable, bool trial)
         external
         onlySale
         returns (uint256 tokenId)
@@ -90,7 +91,8 @@ contract License is ILicense, ITokenState, ERC721 {
             ordinal: 0,
             transferable: transferable,
             locked: false,
-            breached: false
+            breached: false,
+            trial: trial
         });
         // No receiver hook: it could move the licence before the sale says that it was bought.
         _mint(recipient, tokenId);
@@ -192,7 +194,7 @@ contract License is ILicense, ITokenState, ERC721 {
     /// @inheritdoc ILicense
     function licenseOf(uint256 tokenId) public view returns (Terms memory) {
         Record storage record = _known(tokenId);
-        return Terms(record.planId, record.startTime, record.endTime, record.ordinal, record.transferable);
+        return Terms(record.planId, record.startTime, record.endTime, record.ordinal, record.transferable, record.trial);
     }
 
     /// @inheritdoc ILicense

@@ -83,6 +83,13 @@ contract LicenseSale is ILicenseSale, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc ILicenseSale
+    function startTrial(uint256 planId) external nonReentrant returns (uint256 tokenId) {
+        IPlanBook.Offer memory offer = _offer(planId, type(uint128).max);
+        (offer.price, offer.period) = (0, _planBook.countTrial(planId, msg.sender));
+        tokenId = _mintFor(planId, offer, msg.sender, msg.sender, true);
+    }
+
+    /// @inheritdoc ILicenseSale
     function renew(uint256 tokenId, uint128 maxPrice) external nonReentrant returns (uint32 ordinal) {
         IPlanBook.Offer memory offer;
         (offer, ordinal) = _renew(tokenId, maxPrice);
@@ -110,15 +117,24 @@ contract LicenseSale is ILicenseSale, ReentrancyGuardTransient {
         private
         returns (uint256 tokenId)
     {
+        if (offer.limited) _planBook.countSale(planId, recipient);
+        return _mintFor(planId, offer, payer, recipient, false);
+    }
+
+    function _mintFor(uint256 planId, IPlanBook.Offer memory offer, address payer, address recipient, bool trial)
+        private
+        returns (uint256 tokenId)
+    {
         uint64 startTime = uint64(block.timestamp);
         uint64 endTime = startTime + offer.period;
-        tokenId = _license.mint(recipient, planId, startTime, endTime, offer.transferable);
-        emit LicensePurchased(tokenId, planId, offer.assetId, payer, recipient, offer.price, startTime, endTime);
+        tokenId = _license.mint(recipient, planId, startTime, endTime, offer.transferable, trial);
+        emit LicensePurchased(tokenId, planId, offer.assetId, payer, recipient, offer.price, startTime, endTime, trial);
     }
 
     function _renew(uint256 tokenId, uint128 maxPrice) private returns (IPlanBook.Offer memory offer, uint32 ordinal) {
         ILicense.Terms memory license = _license.licenseOf(tokenId);
         offer = _offer(license.planId, maxPrice);
+        if (offer.limited && license.trial && license.ordinal == 0) _planBook.countConversion(license.planId);
         uint64 begin = license.endTime > block.timestamp ? license.endTime : uint64(block.timestamp);
         uint64 endTime = begin + offer.period;
         ordinal = _license.renew(tokenId, endTime);

@@ -4,9 +4,15 @@ pragma solidity 0.8.30;
 import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {IDirectory} from "./interfaces/IDirectory.sol";
 import {IPlanBook} from "./interfaces/IPlanBook.sol";
+import {Names} from "./libraries/Names.sol";
 
 /// @title Immutable sale terms
 contract PlanBook is IPlanBook {
+    struct Taken {
+        uint32 licenses;
+        bool trial;
+    }
+
     /// @notice Longest term, ten years: a longer one is a mistake.
     uint64 public constant MAX_PERIOD = 3650 days;
     /// @notice Longest metering rule.
@@ -22,10 +28,20 @@ contract PlanBook is IPlanBook {
     uint256 private _planCount;
     mapping(uint256 planId => PlanTerms) private _terms;
     mapping(uint256 planId => bool) private _closed;
+    mapping(uint256 planId => uint64) private _sold;
+    mapping(uint256 planId => mapping(address account => Taken)) private _taken;
 
     constructor(IDirectory directory, IAssetRegistry registry) {
         _directory = directory;
         _registry = registry;
+    }
+
+    modifier onlySale() {
+        if (
+            _directory.nameOf(msg.sender) != Names.LICENSE_SALE
+                || _directory.statusOf(msg.sender) != IDirectory.Status.Active
+        ) revert PlanBook_NotSale(msg.sender);
+        _;
     }
 
     /// @inheritdoc IPlanBook
@@ -33,6 +49,7 @@ contract PlanBook is IPlanBook {
         _directory.requireActive(address(this));
         _requireAuthorized(terms.assetId);
         _checkMoney(terms);
+        _checkTrial(terms);
         _checkUse(terms);
         planId = ++_planCount;
         _terms[planId] = terms;
@@ -46,6 +63,29 @@ contract PlanBook is IPlanBook {
         _requireAuthorized(assetId);
         _closed[planId] = true;
         emit PlanClosed(planId, assetId);
+    }
+
+    /// @inheritdoc IPlanBook
+    function countSale(uint256 planId, address recipient) external onlySale {
+        _requireOpen(planId);
+        _countSold(planId);
+        _countRecipient(planId, recipient);
+    }
+
+    /// @inheritdoc IPlanBook
+    function countTrial(uint256 planId, address account) external onlySale returns (uint64 period) {
+        _requireOpen(planId);
+        period = _terms[planId].trialPeriod;
+        if (period == 0) revert PlanBook_NoTrial(planId);
+        if (_taken[planId][account].trial) revert PlanBook_TrialTaken(planId, account);
+        _taken[planId][account].trial = true;
+        _countRecipient(planId, account);
+    }
+
+    /// @inheritdoc IPlanBook
+    function countConversion(uint256 planId) external onlySale {
+        _requireOpen(planId);
+        _countSold(planId);
     }
 
     /// @inheritdoc IPlanBook
@@ -64,14 +104,16 @@ contract PlanBook is IPlanBook {
     function offerOf(uint256 planId) external view returns (Offer memory) {
         _requireOpen(planId);
         PlanTerms storage terms = _terms[planId];
-        return Offer(terms.assetId, terms.currency, terms.price, terms.period, terms.transferable);
+        bool limited = terms.supply != 0 || terms.perRecipient != 0;
+        return Offer(terms.assetId, terms.currency, terms.price, terms.period, terms.transferable, limited);
     }
 
     /// @inheritdoc IPlanBook
     function breachRuleOf(uint256 planId) external view returns (BreachRule memory) {
         _requireKnown(planId);
         PlanTerms storage terms = _terms[planId];
-        return BreachRule(terms.assetId, terms.currency, terms.price, terms.period, terms.breachNotice);
+        return
+            BreachRule(terms.assetId, terms.currency, terms.price, terms.period, terms.breachNotice, terms.trialPeriod);
     }
 
     /// @inheritdoc IPlanBook
@@ -80,8 +122,34 @@ contract PlanBook is IPlanBook {
     }
 
     /// @inheritdoc IPlanBook
+    function soldOf(uint256 planId) external view returns (uint64) {
+        return _sold[planId];
+    }
+
+    /// @inheritdoc IPlanBook
+    function takenOf(uint256 planId, address account) external view returns (uint32 licenses, bool trial) {
+        Taken storage taken = _taken[planId][account];
+        return (taken.licenses, taken.trial);
+    }
+
+    /// @inheritdoc IPlanBook
     function planCount() external view returns (uint256) {
         return _planCount;
+    }
+
+    function _countSold(uint256 planId) private {
+        uint64 supply = _terms[planId].supply;
+        if (supply == 0) return;
+        if (_sold[planId] == supply) revert PlanBook_SoldOut(planId, supply);
+        ++_sold[planId];
+    }
+
+    function _countRecipient(uint256 planId, address recipient) private {
+        uint32 most = _terms[planId].perRecipient;
+        if (most == 0) return;
+        Taken storage taken = _taken[planId][recipient];
+        if (taken.licenses == most) revert PlanBook_RecipientLimit(planId, recipient, most);
+        ++taken.licenses;
     }
 
     function _requireKnown(uint256 planId) private view {
@@ -106,6 +174,12 @@ contract PlanBook is IPlanBook {
         }
         if (terms.optimisticAmount != 0 && terms.unitPrice == 0) {
             revert PlanBook_OptimisticWithoutPrice(terms.optimisticAmount);
+        }
+    }
+
+    function _checkTrial(PlanTerms calldata terms) private pure {
+        if ((terms.trialPeriod == 0) != (terms.trialUnits == 0) || terms.trialPeriod > terms.period) {
+            revert PlanBook_InvalidTrial(terms.trialPeriod, terms.trialUnits);
         }
     }
 

@@ -126,10 +126,14 @@ abstract contract Base is Test {
         return IPlanBook.PlanTerms({
             assetId: assetId,
             currency: address(usd),
+            supply: 0,
+            perRecipient: 0,
             price: PRICE,
             period: PERIOD,
             includedUnits: 1000,
             unitPrice: UNIT_PRICE,
+            trialPeriod: 0,
+            trialUnits: 0,
             meteringRule: "rows:INPUT__0",
             requestsPerSecond: 50,
             transferable: true,
@@ -137,6 +141,7 @@ abstract contract Base is Test {
             optimisticAmount: 1000,
             server: operator,
             breachNotice: 7 days,
+            seats: 0,
             termsDigest: keccak256("terms"),
             breachGrounds: keccak256("grounds")
         });

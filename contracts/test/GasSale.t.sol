@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {ILicenseSale} from "../src/interfaces/ILicenseSale.sol";
+import {IPlanBook} from "../src/interfaces/IPlanBook.sol";
 import {Purchases} from "../src/libraries/Purchases.sol";
 import {SignedBase} from "./SignedBase.sol";
 
@@ -30,6 +31,22 @@ contract GasSaleTest is SignedBase {
         vm.prank(signer);
         sale.renewWithPermit(2, PRICE, permit);
         vm.snapshotGasLastCall("sale", "LicenseSale.renewWithPermit");
+    }
+
+    function test_gas_limited() external {
+        IPlanBook.PlanTerms memory terms = _terms();
+        (terms.supply, terms.perRecipient) = (100, 10);
+        (terms.trialPeriod, terms.trialUnits) = (7 days, 20);
+        planId = _createPlan(terms);
+        _buy(planId, buyer);
+        vm.startPrank(signer);
+        sale.purchaseWithPermit(planId, signer, PRICE, _permit(PRICE));
+        sale.purchaseWithPermit(planId, signer, PRICE, _permit(PRICE));
+        uint256 used = vm.snapshotGasLastCall("sale", "LicenseSale.purchaseWithPermit again, limited plan");
+        assertLe(used, SECOND_PERMIT_GAS);
+        sale.startTrial(planId);
+        vm.snapshotGasLastCall("sale", "LicenseSale.startTrial");
+        vm.stopPrank();
     }
 
     function test_gas_allowance() external {

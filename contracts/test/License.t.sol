@@ -10,7 +10,7 @@ import {Base} from "./Base.sol";
 contract LicenseTest is Base {
     function _mint(uint64 from, uint64 until, bool transferable) private returns (uint256) {
         vm.prank(address(sale));
-        return license.mint(buyer, 1, from, until, transferable);
+        return license.mint(buyer, 1, from, until, transferable, false);
     }
 
     function test_mint_RevertWhen_CallerIsNotAnActiveSale() external {
@@ -18,7 +18,7 @@ contract LicenseTest is Base {
         for (uint256 i = 0; i < callers.length; ++i) {
             vm.expectRevert(abi.encodeWithSelector(ILicense.License_NotSale.selector, callers[i]));
             vm.prank(callers[i]);
-            license.mint(stranger, 1, 1, 2, true);
+            license.mint(stranger, 1, 1, 2, true, false);
             vm.expectRevert(abi.encodeWithSelector(ILicense.License_NotSale.selector, callers[i]));
             vm.prank(callers[i]);
             license.renew(1, type(uint64).max);
@@ -46,7 +46,7 @@ contract LicenseTest is Base {
         emit IERC7858.TokenExpiryUpdated(1, from, until);
         uint256 tokenId = _mint(from, until, transferable);
         ILicense.Terms memory terms = license.licenseOf(tokenId);
-        assertEq(abi.encode(terms), abi.encode(ILicense.Terms(1, from, until, 0, transferable)));
+        assertEq(abi.encode(terms), abi.encode(ILicense.Terms(1, from, until, 0, transferable, false)));
         assertEq(license.ownerOf(tokenId), buyer);
         assertEq(license.startTime(tokenId), from);
         assertEq(license.endTime(tokenId), until);

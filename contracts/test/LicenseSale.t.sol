@@ -74,7 +74,9 @@ contract LicenseSaleTest is Base {
         uint64 end = uint64(block.timestamp) + PERIOD;
         uint256 before = usd.balanceOf(buyer);
         vm.expectEmit(address(sale));
-        emit ILicenseSale.LicensePurchased(1, planId, assetId, buyer, stranger, PRICE, uint64(block.timestamp), end);
+        emit ILicenseSale.LicensePurchased(
+            1, planId, assetId, buyer, stranger, PRICE, uint64(block.timestamp), end, false
+        );
         vm.expectEmit(address(router));
         emit IRevenueRouter.RevenueReceived(
             assetId, address(usd), publisher, PRICE, IRevenueRouter.Source.Sale, bytes32(uint256(1))

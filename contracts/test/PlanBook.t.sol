@@ -92,6 +92,8 @@ contract PlanBookTest is Base {
         terms.meteringRule = "request";
         terms.breachNotice = uint64(bound(terms.breachNotice, 7 days, 90 days));
         if (terms.breachGrounds == 0) terms.breachNotice = 0;
+        terms.trialPeriod = uint64(bound(terms.trialPeriod, 0, terms.period));
+        terms.trialUnits = terms.trialPeriod == 0 ? 0 : uint64(bound(terms.trialUnits, 1, type(uint64).max));
         vm.assume(terms.server != address(0) && terms.termsDigest != 0);
         vm.expectEmit(address(planBook));
         emit IPlanBook.PlanCreated(1, assetId, publisher, terms);

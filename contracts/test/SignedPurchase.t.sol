@@ -29,7 +29,9 @@ contract SignedPurchaseTest is SignedBase {
         ILicenseSale.PermitSignature memory permit = _permit(PRICE);
         uint64 end = uint64(block.timestamp) + PERIOD;
         vm.expectEmit(address(sale));
-        emit ILicenseSale.LicensePurchased(1, planId, assetId, signer, stranger, PRICE, uint64(block.timestamp), end);
+        emit ILicenseSale.LicensePurchased(
+            1, planId, assetId, signer, stranger, PRICE, uint64(block.timestamp), end, false
+        );
         vm.prank(signer);
         _assertSold(sale.purchaseWithPermit(planId, stranger, PRICE, permit), stranger, 1);
         assertEq(usd.allowance(signer, address(sale)), 0);
@@ -89,7 +91,9 @@ contract SignedPurchaseTest is SignedBase {
         bytes memory signature = _authorize(intent);
         uint64 end = uint64(block.timestamp) + PERIOD;
         vm.expectEmit(address(sale));
-        emit ILicenseSale.LicensePurchased(1, planId, assetId, signer, recipient, PRICE, uint64(block.timestamp), end);
+        emit ILicenseSale.LicensePurchased(
+            1, planId, assetId, signer, recipient, PRICE, uint64(block.timestamp), end, false
+        );
         _assertSold(_relay(intent, signature), recipient, 1);
         assertEq(usd.balanceOf(signer), 99 * PRICE);
         assertEq(usd.balanceOf(relayer), 0);

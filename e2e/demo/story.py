@@ -99,10 +99,10 @@ def create_plans(world: World, notes: Notes) -> list[str]:
     notes["brief_plan"], _ = publisher.chain.create_plan(notes["asset_id"], brief)
     figures = []
     for plan in (notes["plan"], notes["brief_plan"]):
-        terms = world.chain.call("PlanBook", "termsOf", plan)
+        price, period_s, included, unit_price = world.chain.call("PlanBook", "termsOf", plan)[4:8]
         figures.append(
-            f"chain: plan {plan}: {format_amount(terms[2])} tUSD for {terms[3]} s, {terms[4]} rows included, "
-            f"then {format_amount(terms[5])} a row"
+            f"chain: plan {plan}: {format_amount(price)} tUSD for {period_s} s, {included} rows included, "
+            f"then {format_amount(unit_price)} a row"
         )
     return figures
 

@@ -167,7 +167,7 @@ def test_plan_create_puts_the_terms_on_chain(publisher: Shell, installation: Ins
     metered = ["--metering", "rows:FEATURES", "--period", "3600"]
     made = publisher.run("plan", "create", MODEL, *terms, *money, *metered, "--json").value
     on_chain = installation.world.chain.call("PlanBook", "termsOf", made["plan_id"])
-    assert list(on_chain[2:6]) == [2_500_000, 3600, 7, 10_000]
+    assert list(on_chain[4:8]) == [2_500_000, 3600, 7, 10_000]
     unknown = publisher.run("plan", "create", "clinic/absent", *terms, "--json").refusal(BY_CONTRACT)
     assert unknown["error"] == "asset_unknown"
     nowhere = ["--server", "0x12", "--terms", str(story.TERMS), "--period", "60"]

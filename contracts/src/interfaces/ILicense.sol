@@ -17,12 +17,14 @@ interface ILicense is IERC7858, IERC5192, IERC7432 {
     /// @param endTime Unix seconds from which it is not; never 0.
     /// @param ordinal How often it was renewed.
     /// @param transferable As the plan says.
+    /// @param trial Whether its first term was the plan's trial.
     struct Terms {
         uint64 planId;
         uint64 startTime;
         uint64 endTime;
         uint32 ordinal;
         bool transferable;
+        bool trial;
     }
 
     /// @notice `user` may use the licence until `expires`, Unix seconds; 0, 0: nobody but its holder (ERC-4907).
@@ -59,7 +61,7 @@ interface ILicense is IERC7858, IERC5192, IERC7432 {
     error License_UnknownRole(address tokenAddress, bytes32 roleId);
 
     /// @notice Mints a licence. LicenseSale only. Calls no hook of the recipient.
-    function mint(address recipient, uint256 planId, uint64 startTime, uint64 endTime, bool transferable)
+    function mint(address recipient, uint256 planId, uint64 startTime, uint64 endTime, bool transferable, bool trial)
         external
         returns (uint256 tokenId);
 

@@ -15,7 +15,7 @@ interface ILicenseSale {
         bytes32 s;
     }
 
-    /// @notice A licence was bought. `startTime` and `endTime` are Unix seconds.
+    /// @notice A licence was bought, or its trial began. `startTime` and `endTime` are Unix seconds.
     event LicensePurchased(
         uint256 indexed tokenId,
         uint256 indexed planId,
@@ -24,7 +24,8 @@ interface ILicenseSale {
         address recipient,
         uint128 price,
         uint64 startTime,
-        uint64 endTime
+        uint64 endTime,
+        bool trial
     );
     /// @notice A licence was renewed. `ordinal` counts renewals from 1 and names the new grant window.
     event LicenseRenewed(
@@ -74,6 +75,10 @@ interface ILicenseSale {
     function purchaseWithPermit2(address payer, Purchases.PurchaseIntent calldata intent, bytes calldata signature)
         external
         returns (uint256 tokenId);
+
+    /// @notice Begins the caller's trial of a plan: a licence that costs nothing, ends with the trial and can be renewed
+    /// into full terms. Once for each account and plan. Entry: as `purchase`.
+    function startTrial(uint256 planId) external returns (uint256 tokenId);
 
     /// @notice Adds one period to a licence, from its end or from now, whichever is later. Anyone may pay. Entry: as
     /// `purchase`.

@@ -28,6 +28,8 @@ from licet_sdk.wallet import account_of
 RECEIPT_TIMEOUT_S = 60.0
 RECEIPT_POLL_S = 0.1
 RPC_TIMEOUT_S = 20.0
+# Where PlanTerms has its price.
+TERM_PRICE = 4
 NO_GROUNDS = "0x" + "00" * 32
 
 
@@ -36,7 +38,9 @@ class PlanOffer:
     """Sale terms of a plan; amounts in the currency's smallest unit, `period_s` in seconds.
 
     `metering_rule` is `request` or `rows:<input name>` and must equal the manifest's. Without `breach_notice_s` (7 to
-    90 days) and the digest of the `breach_grounds` its licenses are never revoked.
+    90 days) and the digest of the `breach_grounds` its licenses are never revoked. Limits, 0 for none: `supply`
+    licenses ever sold, `per_recipient` ever received by one account, `seats` calls of one license at once.
+    `trial_period_s` and `trial_units` are a free first term, once for each account.
     """
 
     price: int
@@ -52,6 +56,11 @@ class PlanOffer:
     terms_digest: str = ""
     breach_notice_s: int = 0
     breach_grounds: str = NO_GROUNDS
+    supply: int = 0
+    per_recipient: int = 0
+    trial_period_s: int = 0
+    trial_units: int = 0
+    seats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +200,14 @@ class Chain:
         terms = (
             _b32(asset_id),
             Web3.to_checksum_address(self.addresses["TestUSD"]),
+            offer.supply,
+            offer.per_recipient,
             offer.price,
             offer.period_s,
             offer.included_units,
             offer.unit_price,
+            offer.trial_period_s,
+            offer.trial_units,
             offer.metering_rule,
             offer.requests_per_s,
             offer.transferable,
@@ -202,6 +215,7 @@ class Chain:
             offer.optimistic_amount,
             _address(offer.server),
             offer.breach_notice_s,
+            offer.seats,
             _b32(offer.terms_digest),
             _b32(offer.breach_grounds),
         )
@@ -224,9 +238,14 @@ class Chain:
     def buy(self, plan_id: int, recipient: str = "") -> tuple[int, Sent]:
         """Pays the plan's price and receives a license; returns its token id."""
         to = _address(recipient or self.wallet)
-        price = int(self.call("PlanBook", "termsOf", plan_id)[2])
+        price = int(self.call("PlanBook", "termsOf", plan_id)[TERM_PRICE])
         self.approve("LicenseSale", price)
         sent = self.send("LicenseSale", "purchase", plan_id, to, price)
+        return int(sent.events["LicensePurchased"]["tokenId"]), sent
+
+    def start_trial(self, plan_id: int) -> tuple[int, Sent]:
+        """Begins the wallet's one trial of a plan; returns the token id of its license, which can be renewed."""
+        sent = self.send("LicenseSale", "startTrial", plan_id)
         return int(sent.events["LicensePurchased"]["tokenId"]), sent
 
     def deposit(self, operator: str, amount: int) -> tuple[str, Sent]:

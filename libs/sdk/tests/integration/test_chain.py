@@ -170,3 +170,22 @@ async def test_a_breach_is_announced_revoked_and_refunded(wallet: Any) -> None:
     assert buyer.claim_refund() == refund == buyer.balance()
     with pytest.raises(ChainError, match="License_Breached"):
         buyer.transfer_license(token_id, wallet(OTHER).wallet)
+
+
+async def test_a_plan_has_a_trial_and_limits(wallet: Any) -> None:
+    publisher, buyer, other = wallet(PUBLISHER), wallet(BUYER), wallet(OTHER)
+    asset_id, _ = publisher.register_asset("clinic/risk")
+    terms = {"supply": 1, "per_recipient": 2, "trial_period_s": 600, "trial_units": 3, "seats": 4}
+    plan_id, _ = publisher.create_plan(asset_id, offer(wallet, **terms))
+    for chain in (buyer, other):
+        chain.send("TestUSD", "mint", chain.wallet, 5_000_000)
+    token_id, sent = buyer.start_trial(plan_id)
+    assert buyer.call("License", "endTime", token_id) - buyer.call("License", "startTime", token_id) == 600
+    assert sent.events["LicensePurchased"]["trial"]
+    with pytest.raises(ChainError) as again:
+        buyer.start_trial(plan_id)
+    assert (again.value.code, bool(again.value.remedy)) == ("PlanBook_TrialTaken", True)
+    other.buy(plan_id)
+    with pytest.raises(ChainError) as late:
+        buyer.buy(plan_id)
+    assert (late.value.code, bool(late.value.remedy)) == ("PlanBook_SoldOut", True)

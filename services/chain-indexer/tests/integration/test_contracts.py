@@ -80,10 +80,14 @@ class Path:
         terms = (
             self.asset,
             checksum(self.token),
+            9,
+            0,
             PRICE,
             30 * DAY_S,
             100,
             UNIT_PRICE,
+            DAY_S,
+            10,
             "rows:FEATURES",
             10,
             True,
@@ -91,6 +95,7 @@ class Path:
             1000,
             checksum(self.operator),
             7 * DAY_S,
+            4,
             b"\x03" * 32,
             b"\x04" * 32,
         )
@@ -253,10 +258,10 @@ async def test_mirror_says_what_the_contracts_say(path: Path, engine: AsyncEngin
         plan = await row_of(engine, r.Plan, cid, plan_id)
         assert plan.open == await path.view("PlanBook", "isOpen", plan_id)
         terms = await path.view("PlanBook", "termsOf", plan_id)
-        assert (plan.price, plan.period_s, plan.included_units, plan.unit_price) == tuple(terms[2:6])
-        assert (plan.metering_rule, plan.requests_per_s, plan.transferable) == tuple(terms[6:9])
-        assert (plan.optimistic_units, plan.optimistic_amount) == tuple(terms[9:11])
-        assert (plan.server, plan.terms_digest) == (terms[11].lower(), "0x" + terms[13].hex())
+        assert (plan.price, plan.period_s, plan.included_units, plan.unit_price) == tuple(terms[4:8])
+        assert (plan.metering_rule, plan.requests_per_s, plan.transferable) == tuple(terms[10:13])
+        assert (plan.optimistic_units, plan.optimistic_amount) == tuple(terms[13:15])
+        assert (plan.server, plan.terms_digest) == (terms[15].lower(), "0x" + terms[18].hex())
 
     for number in (1, 2):
         held_license = await row_of(engine, r.License, cid, number)

@@ -98,6 +98,8 @@ def _planned(event: chain.ChainEvent, contracts: Contracts) -> Said:
         "optimistic_units": str(terms.optimistic_units),
         "optimistic_amount": str(parse_amount(terms.optimistic_amount)),
         "server": terms.server,
+        "trial_units": str(terms.trial_units),
+        "seats": terms.seats,
     }
     return f"plan:{key}", FactKind.PLAN_CREATED, body
 
@@ -114,6 +116,7 @@ def _purchased(event: chain.ChainEvent, contracts: Contracts) -> Said:
         "payer": said.payer,
         "recipient": said.recipient,
         "end_time": said.end_time,
+        "trial": said.trial,
     }
     return _license(event, contracts, said.token_id), FactKind.LICENSE_PURCHASED, body
 

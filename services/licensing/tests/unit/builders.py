@@ -36,8 +36,10 @@ PLAN = Plan(
 ASSET = Asset(ASSET_ID, 1, "owner/model", "0x" + "dd" * 32, 50)
 
 
-def window(ordinal: int = 0, *, block: int = 10, end: int = END, payer: str = ALICE) -> Window:
-    return Window(ordinal, f"0xb{block}:0", payer, end, block)
+def window(
+    ordinal: int = 0, *, block: int = 10, end: int = END, payer: str = ALICE, trial: bool = False
+) -> Window:
+    return Window(ordinal, f"0xb{block}:0", payer, end, block, trial)
 
 
 def said(

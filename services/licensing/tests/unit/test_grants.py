@@ -102,6 +102,17 @@ def test_a_purchase_counts_optimistic_units_until_it_is_final() -> None:
     assert follow_license(change.grant, said(final_block=11), NOW) is None
 
 
+def test_a_trial_grants_its_own_units_and_its_renewal_those_of_the_plan() -> None:
+    plan = replace(PLAN, trial_units=3)
+    trial = open_license_grant(said(plan=plan, trial=True), "g", "c", "1", NOW)
+    assert trial.balance.free == 3
+    early = open_license_grant(said(plan=plan, trial=True, final_block=9), "g", "c", "1", NOW)
+    assert early.balance.free == 3, "no more before finality than after it, whatever the plan lends"
+    folded = fold_license([replace(purchased(), trial=True), renewed(1, 14, end=3_000)])
+    assert folded is not None
+    assert [window.trial for window in folded.windows] == [True, False]
+
+
 def test_units_follow_the_token_and_leases_do_not() -> None:
     grant = license_grant(balance=Balance(target=100, leased=10, spent=20))
     change = follow_license(grant, said(holder=BOB, moved=True), NOW)

@@ -108,6 +108,13 @@ def create(  # noqa: PLR0913 - one option a term
     optimistic_units: Annotated[
         int, typer.Option(help="Units usable before the purchase is final.", min=0)
     ] = 0,
+    supply: Annotated[int, typer.Option(help="Licenses ever sold; 0: no limit.", min=0)] = 0,
+    per_recipient: Annotated[int, typer.Option(help="Licenses for one account; 0: no limit.", min=0)] = 0,
+    trial_period_s: Annotated[
+        int, typer.Option("--trial-period", help="Length of a free first term in seconds.", min=0)
+    ] = 0,
+    trial_units: Annotated[int, typer.Option(help="Units that the trial includes.", min=0)] = 0,
+    seats: Annotated[int, typer.Option(help="Calls of one license at once; 0: no limit.", min=0)] = 0,
 ) -> None:
     """Puts immutable sale terms on chain."""
     from licet_sdk.chain import PlanOffer  # noqa: PLC0415 - loads web3, which most commands do not need
@@ -126,6 +133,11 @@ def create(  # noqa: PLR0913 - one option a term
         metering_rule=metering_rule,
         transferable=transferable,
         optimistic_units=optimistic_units,
+        supply=supply,
+        per_recipient=per_recipient,
+        trial_period_s=trial_period_s,
+        trial_units=trial_units,
+        seats=seats,
         server=server,
         terms_digest=digest,
     )

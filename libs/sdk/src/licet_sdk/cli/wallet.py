@@ -39,6 +39,22 @@ def buy(
     )
 
 
+def trial(
+    context: typer.Context,
+    plan_id: Annotated[int, typer.Argument(help="Plan to try.", min=1, max=MAX_PLAN_ID)],
+) -> None:
+    """Begins the wallet's one free trial of a plan."""
+    output: Output = context.obj
+    client = connect(context)
+    with output.step("beginning the trial"):
+        token_id, sent = client.chain.start_trial(plan_id)
+    said = sent.events["LicensePurchased"]
+    output.show(
+        {"license": token_id, "plan_id": plan_id, "end_time": said["endTime"], "tx_hash": sent.tx_hash},
+        "trial begun",
+    )
+
+
 def delegate(
     context: typer.Context,
     license_id: LicenseId,

@@ -81,6 +81,11 @@ def _plan_created(a: Args, _chain: Chain) -> p.Payload:
         terms_digest=t["termsDigest"],
         breach_notice_s=t["breachNotice"],
         breach_grounds=t["breachGrounds"],
+        supply=t["supply"],
+        per_recipient=t["perRecipient"],
+        trial_period_s=t["trialPeriod"],
+        trial_units=t["trialUnits"],
+        seats=t["seats"],
     )
     return p.PlanCreated(a["planId"], a["creator"], terms)
 
@@ -114,6 +119,7 @@ def _license_purchased(a: Args, _chain: Chain) -> p.Payload:
         a["price"],
         _time(a["startTime"]),
         _time(a["endTime"]),
+        a["trial"],
     )
 
 

@@ -67,6 +67,11 @@ class PlanTerms:
     terms_digest: str
     breach_notice_s: int
     breach_grounds: str
+    supply: int
+    per_recipient: int
+    trial_period_s: int
+    trial_units: int
+    seats: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class LicensePurchased:
     price: int
     start_time: int
     end_time: int
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

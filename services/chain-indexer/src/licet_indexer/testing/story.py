@@ -73,9 +73,11 @@ def _deposit(r: random.Random) -> dict[str, Any]:
 def _terms(r: random.Random) -> tuple[Any, ...]:
     rule = r.choice(["request", "rows:FEATURES"])
     limits = (r.randrange(100), r.random() < 0.5, r.randrange(100), _amount(r))
-    price = (_address(0xC0, 0), _amount(r), r.randrange(1, 10**6), r.randrange(2**64), _amount(r), rule)
-    rule_of_breach = (r.choice([0, 7 * 86_400]), _hash(0xDD, 0), _hash(0xDE, 0))
-    return (_hash(0xAA, r.randrange(4)), *price, *limits, _address(0xB0, 0), *rule_of_breach)
+    sold = (_address(0xC0, 0), r.randrange(2**64), r.randrange(2**32))
+    price = (_amount(r), r.randrange(1, 10**6), r.randrange(2**64), _amount(r))
+    trial = (r.randrange(2**40), r.randrange(2**64))
+    last = (_address(0xB0, 0), r.choice([0, 7 * 86_400]), r.randrange(9), _hash(0xDD, 0), _hash(0xDE, 0))
+    return (_hash(0xAA, r.randrange(4)), *sold, *price, *trial, rule, *limits, *last)
 
 
 def _license(r: random.Random) -> dict[str, Any]:
@@ -89,6 +91,7 @@ def _license(r: random.Random) -> dict[str, Any]:
         "startTime": r.randrange(2**40),
         "endTime": r.choice([r.randrange(2**40), 2**64 - 1]),
         "ordinal": r.randrange(1, 9),
+        "trial": r.random() < 0.5,
     }
 
 

@@ -271,7 +271,11 @@ def _grant(reply: Granted, now: float) -> pb.Grant:
         ttl_ms=max(0, int((reply.expires_at - now) * 1000)),
         price_book_version=reply.plan_key,
         metering_rule=reply.metering_rule,
-        limits=pb.Limits(requests_per_s=reply.requests_per_s, max_request_units=reply.units),
+        limits=pb.Limits(
+            requests_per_s=reply.requests_per_s,
+            concurrency=reply.concurrency,
+            max_request_units=reply.units,
+        ),
         decision_id=reply.decision_id,
         position=position_of(reply.chain_id, reply.block_number, reply.block_hash),
         requires=requires,

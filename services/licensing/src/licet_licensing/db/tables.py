@@ -138,6 +138,8 @@ class PlanRow(Base, table=True):
     optimistic_units: int = Field(sa_type=Amount)
     optimistic_amount: int = Field(sa_type=Amount)
     server: str
+    trial_units: int = Field(sa_type=Amount)
+    seats: int = Field(sa_type=BigInteger)
     __table_args__ = (Index("ix_plans_server", "chain_id", "server", "currency"),)
 
 

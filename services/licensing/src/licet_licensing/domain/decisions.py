@@ -175,6 +175,11 @@ def lease_size(ask: Ask, free: int, workers: int) -> int:
     return max(minimum, min(ask.wanted, share))
 
 
+def share(limit: int, workers: int) -> int:
+    """What one of so many workers may do of a limit, at least one; 0 where there is no limit."""
+    return max(1, limit // max(1, workers)) if limit else 0
+
+
 def _gate(ask: Ask, scene: Scene, policy: Policy) -> Step | None:
     if scene.account_id is None:
         return Step("credential", Code.CREDENTIAL_INVALID)

@@ -69,7 +69,7 @@ class Fact:
 class Plan:
     """Immutable sale terms. `plan_key` is also the price book version, `<chain_id>:<planbook>:<plan_id>`.
 
-    `unit_price` and `optimistic_amount` are in the currency's smallest unit.
+    `unit_price` and `optimistic_amount` are in the currency's smallest unit. `seats` 0: no limit of calls at once.
     """
 
     plan_key: str
@@ -86,6 +86,8 @@ class Plan:
     optimistic_units: int
     optimistic_amount: int
     server: str
+    trial_units: int = 0
+    seats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Purchased:
     payer: str
     recipient: str
     end_time: int
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +156,17 @@ LicenseFact = Purchased | Renewed | Transferred | Delegated | Revoked
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One paid term of a license. `origin` tells this payment from another one that later took the same ids."""
+    """One term of a license, paid or its plan's trial.
+
+    `origin` tells this payment from another one that later took the same ids.
+    """
 
     ordinal: int
     origin: str
     payer: str
     end_time: int
     block_number: int
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,7 @@ def fold_license(facts: Iterable[LicenseFact]) -> License | None:
     state: _Folding | None = None
     for fact in sorted(facts, key=lambda fact: fact.place):
         if isinstance(fact, Purchased):
-            first = Window(0, fact.origin, fact.payer, fact.end_time, fact.place.block_number)
+            first = Window(0, fact.origin, fact.payer, fact.end_time, fact.place.block_number, fact.trial)
             state = _Folding(purchase=fact, holder=fact.recipient, windows=[first])
         elif state is not None:
             _advance(state, fact)
@@ -271,6 +278,7 @@ def license_fact(fact: Fact) -> LicenseFact:
                 payer=str(body["payer"]),
                 recipient=str(body["recipient"]),
                 end_time=int(body["end_time"]),
+                trial=bool(body.get("trial", False)),
             )
         case FactKind.LICENSE_RENEWED:
             return Renewed(
@@ -304,4 +312,6 @@ def plan_of(fact: Fact) -> Plan:
         optimistic_units=int(body["optimistic_units"]),
         optimistic_amount=int(body["optimistic_amount"]),
         server=str(body["server"]),
+        trial_units=int(body.get("trial_units", 0)),
+        seats=int(body.get("seats", 0)),
     )

@@ -141,7 +141,8 @@ class LicenseWindow:
     @property
     def target(self) -> int:
         """Units granted now."""
-        return self.plan.included_units if self.is_final else self.plan.optimistic_units
+        included = self.plan.trial_units if self.window.trial else self.plan.included_units
+        return included if self.is_final else min(included, self.plan.optimistic_units)
 
     @property
     def state(self) -> GrantState:

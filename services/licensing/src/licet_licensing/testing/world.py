@@ -120,6 +120,7 @@ class World:
         payer: str = "",
         fork: str = "a",
         log: int = 0,
+        trial: bool = False,
     ) -> chain.ChainEvent:
         """A purchase in a block; the term begins now."""
         start = int(self.now.timestamp())
@@ -132,6 +133,7 @@ class World:
             price="1000",
             start_time=start,
             end_time=start + PERIOD_S,
+            trial=trial,
         )
         return event(number, log, fork=fork, license_purchased=payload)
 

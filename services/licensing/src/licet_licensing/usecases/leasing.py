@@ -16,7 +16,7 @@ from licet_licensing.db.accounts import LoggedDecision
 from licet_licensing.db.leases import LentLease
 from licet_licensing.db.tables import OUTBOX
 from licet_licensing.domain.codes import Code
-from licet_licensing.domain.decisions import Approval, Ask, Decision, Policy, Refusal, decide
+from licet_licensing.domain.decisions import Approval, Ask, Decision, Policy, Refusal, decide, share
 from licet_licensing.domain.errors import RequestReused
 from licet_licensing.domain.grants import Grant
 from licet_licensing.domain.leases import Lease
@@ -75,6 +75,8 @@ class Granted:
     requires_grant_id: str
     requires_generation: int
     units_remaining: int
+    # Replies that were kept before plans had seats lack it.
+    concurrency: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +311,7 @@ def _granted(batch: _Batch, lent: LentLease, requests_per_s: int, decision_id: s
         requires_grant_id=lent.requires_grant_id or "",
         requires_generation=lent.requires_generation or 0,
         units_remaining=grant.balance.free // (lease.unit_price or 1),
+        concurrency=share(plan.seats, board.workers),
     )
 
 

@@ -319,6 +319,11 @@ class PlanTerms(_message.Message):
     TERMS_DIGEST_FIELD_NUMBER: _builtins.int
     BREACH_NOTICE_S_FIELD_NUMBER: _builtins.int
     BREACH_GROUNDS_FIELD_NUMBER: _builtins.int
+    SUPPLY_FIELD_NUMBER: _builtins.int
+    PER_RECIPIENT_FIELD_NUMBER: _builtins.int
+    TRIAL_PERIOD_S_FIELD_NUMBER: _builtins.int
+    TRIAL_UNITS_FIELD_NUMBER: _builtins.int
+    SEATS_FIELD_NUMBER: _builtins.int
     asset_id: _builtins.str
     currency: _builtins.str
     price: _builtins.str
@@ -337,6 +342,14 @@ class PlanTerms(_message.Message):
     breach_notice_s: _builtins.int
     """Seconds between the announcement of a breach and the revocation; 0: its licenses are never revoked."""
     breach_grounds: _builtins.str
+    supply: _builtins.int
+    """Licenses ever sold, and ever minted to one account; 0: no limit. A trial counts as sold when it is first renewed."""
+    per_recipient: _builtins.int
+    trial_period_s: _builtins.int
+    """A free first term and the units that it includes, once for each account; 0: no trial."""
+    trial_units: _builtins.int
+    seats: _builtins.int
+    """Calls of one license that run at once; 0: no limit but its rate."""
     def __init__(
         self,
         *,
@@ -355,10 +368,15 @@ class PlanTerms(_message.Message):
         terms_digest: _builtins.str = ...,
         breach_notice_s: _builtins.int = ...,
         breach_grounds: _builtins.str = ...,
+        supply: _builtins.int = ...,
+        per_recipient: _builtins.int = ...,
+        trial_period_s: _builtins.int = ...,
+        trial_units: _builtins.int = ...,
+        seats: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "breach_grounds", b"breach_grounds", "breach_notice_s", b"breach_notice_s", "currency", b"currency", "included_units", b"included_units", "metering_rule", b"metering_rule", "optimistic_amount", b"optimistic_amount", "optimistic_units", b"optimistic_units", "period_s", b"period_s", "price", b"price", "requests_per_s", b"requests_per_s", "server", b"server", "terms_digest", b"terms_digest", "transferable", b"transferable", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "breach_grounds", b"breach_grounds", "breach_notice_s", b"breach_notice_s", "currency", b"currency", "included_units", b"included_units", "metering_rule", b"metering_rule", "optimistic_amount", b"optimistic_amount", "optimistic_units", b"optimistic_units", "per_recipient", b"per_recipient", "period_s", b"period_s", "price", b"price", "requests_per_s", b"requests_per_s", "seats", b"seats", "server", b"server", "supply", b"supply", "terms_digest", b"terms_digest", "transferable", b"transferable", "trial_period_s", b"trial_period_s", "trial_units", b"trial_units", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -424,6 +442,7 @@ class LicensePurchased(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    TRIAL_FIELD_NUMBER: _builtins.int
     token_id: _builtins.str
     plan_id: _builtins.str
     asset_id: _builtins.str
@@ -432,6 +451,8 @@ class LicensePurchased(_message.Message):
     price: _builtins.str
     start_time: _builtins.int
     end_time: _builtins.int
+    trial: _builtins.bool
+    """The plan's trial: it cost nothing and includes the trial's units."""
     def __init__(
         self,
         *,
@@ -443,10 +464,11 @@ class LicensePurchased(_message.Message):
         price: _builtins.str = ...,
         start_time: _builtins.int = ...,
         end_time: _builtins.int = ...,
+        trial: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "end_time", b"end_time", "payer", b"payer", "plan_id", b"plan_id", "price", b"price", "recipient", b"recipient", "start_time", b"start_time", "token_id", b"token_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "end_time", b"end_time", "payer", b"payer", "plan_id", b"plan_id", "price", b"price", "recipient", b"recipient", "start_time", b"start_time", "token_id", b"token_id", "trial", b"trial"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
