@@ -46,6 +46,7 @@ contract BreachBook is IBreachBook, ReentrancyGuardTransient {
         if (effectiveAt != 0) revert BreachBook_Announced(tokenId, effectiveAt);
         effectiveAt = uint64(block.timestamp) + rule.notice;
         _effectiveAt[tokenId] = effectiveAt;
+        _license.hold(tokenId, effectiveAt + REVOKE_WINDOW);
         emit BreachAnnounced(tokenId, license.planId, rule.assetId, evidence, effectiveAt, effectiveAt + REVOKE_WINDOW);
     }
 
@@ -53,6 +54,7 @@ contract BreachBook is IBreachBook, ReentrancyGuardTransient {
     function retract(uint256 tokenId) external {
         _authorized(tokenId);
         _takeAnnouncement(tokenId);
+        _license.hold(tokenId, 0);
         emit BreachRetracted(tokenId);
     }
 

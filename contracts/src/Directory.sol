@@ -9,10 +9,12 @@ contract Directory is IDirectory, AccessManaged {
     struct Entry {
         bytes32 name;
         Status status;
+        uint32 generation;
     }
 
     mapping(address target => Entry) private _entries;
     mapping(bytes32 name => address target) private _active;
+    mapping(bytes32 name => uint32) private _generations;
 
     constructor(address manager) AccessManaged(manager) {}
 
@@ -21,7 +23,7 @@ contract Directory is IDirectory, AccessManaged {
         if (name == 0 || target.code.length == 0) revert Directory_InvalidEntry(name, target);
         if (_entries[target].status != Status.None) revert Directory_AlreadyListed(target);
         if (_active[name] != address(0)) revert Directory_NameTaken(name, _active[name]);
-        _entries[target] = Entry(name, Status.Active);
+        _entries[target] = Entry(name, Status.Active, ++_generations[name]);
         _active[name] = target;
         emit StatusChanged(name, target, Status.Active);
     }
@@ -44,6 +46,12 @@ contract Directory is IDirectory, AccessManaged {
     /// @inheritdoc IDirectory
     function nameOf(address target) external view returns (bytes32) {
         return _entries[target].name;
+    }
+
+    /// @inheritdoc IDirectory
+    function generationOf(address target) external view returns (uint32 generation) {
+        generation = _entries[target].generation;
+        if (generation == 0) revert Directory_NotListed(target);
     }
 
     /// @inheritdoc IDirectory

@@ -4,43 +4,22 @@ pragma solidity 0.8.30;
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IDirectory} from "./interfaces/IDirectory.sol";
-import {IERC5192} from "./interfaces/IERC5192.sol";
 import {IERC7432} from "./interfaces/IERC7432.sol";
-import {IERC7858} from "./interfaces/IERC7858.sol";
 import {ILicense} from "./interfaces/ILicense.sol";
-import {ITokenState} from "./interfaces/ITokenState.sol";
 import {Names} from "./libraries/Names.sol";
+import {LicenseState} from "./LicenseState.sol";
 
 /// @title Licences
-contract License is ILicense, ITokenState, ERC721 {
+contract License is LicenseState {
     using SafeCast for uint256;
 
-    struct Record {
-        uint64 planId;
-        uint64 startTime;
-        uint64 endTime;
-        uint32 ordinal;
-        bool transferable;
-        bool locked;
-        bool breached;
-        bool trial;
-    }
-
-    struct Delegation {
-        address user;
-        uint64 expires;
-        bool revocable;
-    }
-
-    /// @notice The one role of a licence (ERC-7432): its recipient may use it.
-    bytes32 public constant USER_ROLE = keccak256("USER");
+    /// @notice Ids of one generation, so that a licence keeps its id in all of them.
+    uint256 private constant IDS_BITS = 64;
 
     IDirectory private immutable _directory;
 
     uint256 private _lastTokenId;
-    mapping(uint256 tokenId => Record) private _records;
-    mapping(uint256 tokenId => Delegation) private _delegations;
-    mapping(address holder => mapping(address operator => bool)) private _roleOperators;
+    mapping(uint256 tokenId => uint64) private _heldUntil;
 
     constructor(IDirectory directory) ERC721("Licet License", "LICENSE") {
         _directory = directory;
@@ -51,6 +30,16 @@ contract License is ILicense, ITokenState, ERC721 {
             _directory.nameOf(msg.sender) != Names.LICENSE_SALE
                 || _directory.statusOf(msg.sender) != IDirectory.Status.Active
         ) revert License_NotSale(msg.sender);
+        if (!_isActive()) revert License_NotActive();
+        _;
+    }
+
+    modifier onlyFormerGeneration() {
+        if (
+            _directory.nameOf(msg.sender) != Names.LICENSE
+                || _directory.statusOf(msg.sender) != IDirectory.Status.Retiring
+        ) revert License_NotFormerGeneration(msg.sender);
+        if (!_isActive()) revert License_NotActive();
         _;
     }
 
@@ -67,37 +56,44 @@ contract License is ILicense, ITokenState, ERC721 {
         _;
     }
 
-    modifier onlyHere(address tokenAddress) {
-        if (tokenAddress != address(this)) revert License_UnknownRole(tokenAddress, USER_ROLE);
-        _;
-    }
-
-    modifier onlyUserRole(address tokenAddress, bytes32 roleId) {
-        if (tokenAddress != address(this) || roleId != USER_ROLE) revert License_UnknownRole(tokenAddress, roleId);
-        _;
-    }
-
     /// @inheritdoc ILicense
     function mint(address recipient, uint256 planId, uint64 from, uint64 until, bool transferable, bool trial)
         external
         onlySale
         returns (uint256 tokenId)
     {
-        tokenId = ++_lastTokenId;
-        _records[tokenId] = Record({
-            planId: planId.toUint64(),
-            startTime: from,
-            endTime: until,
-            ordinal: 0,
-            transferable: transferable,
-            locked: false,
-            breached: false,
-            trial: trial
-        });
-        // No receiver hook: it could move the licence before the sale says that it was bought.
-        _mint(recipient, tokenId);
-        _announceTerm(tokenId, from, until);
-        if (!transferable) emit Locked(tokenId);
+        tokenId = _lastTokenId;
+        // Nothing but the first id asks for the generation.
+        if (tokenId == 0) tokenId = uint256(_directory.generationOf(address(this)) - 1) << IDS_BITS;
+        _lastTokenId = ++tokenId;
+        _issue(recipient, tokenId, Terms(planId.toUint64(), from, until, 0, transferable, trial));
+    }
+
+    /// @inheritdoc ILicense
+    function migrate(uint256 tokenId) external onlyHolder(tokenId) {
+        address next = _directory.activeOf(Names.LICENSE);
+        bool isRetiring = _directory.statusOf(address(this)) == IDirectory.Status.Retiring;
+        if (!isRetiring || next == address(0)) revert License_NoNextGeneration();
+        if (_records[tokenId].breached) revert License_Breached(tokenId);
+        uint64 heldUntil = _heldUntil[tokenId];
+        if (block.timestamp <= heldUntil) revert License_Held(tokenId, heldUntil);
+        Terms memory terms = licenseOf(tokenId);
+        _burn(tokenId);
+        delete _records[tokenId];
+        ILicense(next).accept(msg.sender, tokenId, terms);
+    }
+
+    /// @inheritdoc ILicense
+    function accept(address holder, uint256 tokenId, Terms calldata terms) external onlyFormerGeneration {
+        _issue(holder, tokenId, terms);
+        emit LicenseMigrated(
+            tokenId, terms.planId, msg.sender, holder, terms.startTime, terms.endTime, terms.ordinal, terms.trial
+        );
+    }
+
+    /// @inheritdoc ILicense
+    function hold(uint256 tokenId, uint64 until) external onlyBreachBook {
+        _heldUntil[tokenId] = until;
     }
 
     /// @inheritdoc ILicense
@@ -191,134 +187,11 @@ contract License is ILicense, ITokenState, ERC721 {
         emit RoleApprovalForAll(tokenAddress, operator, approved);
     }
 
-    /// @inheritdoc ILicense
-    function licenseOf(uint256 tokenId) public view returns (Terms memory) {
-        Record storage record = _known(tokenId);
-        return Terms(record.planId, record.startTime, record.endTime, record.ordinal, record.transferable, record.trial);
-    }
-
-    /// @inheritdoc ILicense
-    function isRevoked(uint256 tokenId) external view returns (bool) {
-        return _known(tokenId).breached;
-    }
-
-    /// @inheritdoc ILicense
-    function isUsable(uint256 tokenId) external view returns (bool) {
-        Record storage record = _records[tokenId];
-        return block.timestamp >= record.startTime && block.timestamp < record.endTime;
-    }
-
-    /// @inheritdoc ILicense
-    function userOf(uint256 tokenId) public view returns (address) {
-        Delegation storage delegation = _delegations[tokenId];
-        return _runs(delegation) ? delegation.user : address(0);
-    }
-
-    /// @inheritdoc ILicense
-    function userExpires(uint256 tokenId) public view returns (uint256) {
-        Delegation storage delegation = _delegations[tokenId];
-        return _runs(delegation) ? delegation.expires : 0;
-    }
-
-    /// @inheritdoc IERC5192
-    function locked(uint256 tokenId) external view returns (bool) {
-        Record storage record = _known(tokenId);
-        return record.locked || record.breached || !record.transferable;
-    }
-
-    /// @inheritdoc IERC7432
-    function ownerOf(address tokenAddress, uint256 tokenId) external view onlyHere(tokenAddress) returns (address) {
-        return _holder(tokenId);
-    }
-
-    /// @inheritdoc IERC7432
-    function recipientOf(address tokenAddress, uint256 tokenId, bytes32 roleId)
-        external
-        view
-        onlyUserRole(tokenAddress, roleId)
-        returns (address)
-    {
-        return userOf(tokenId);
-    }
-
-    /// @inheritdoc IERC7432
-    function roleData(address tokenAddress, uint256, bytes32 roleId)
-        external
-        view
-        onlyUserRole(tokenAddress, roleId)
-        returns (bytes memory)
-    {
-        return "";
-    }
-
-    /// @inheritdoc IERC7432
-    function roleExpirationDate(address tokenAddress, uint256 tokenId, bytes32 roleId)
-        external
-        view
-        onlyUserRole(tokenAddress, roleId)
-        returns (uint64)
-    {
-        return userExpires(tokenId).toUint64();
-    }
-
-    /// @inheritdoc IERC7432
-    function isRoleRevocable(address tokenAddress, uint256 tokenId, bytes32 roleId)
-        external
-        view
-        onlyUserRole(tokenAddress, roleId)
-        returns (bool)
-    {
-        Delegation storage delegation = _delegations[tokenId];
-        return _runs(delegation) && delegation.revocable;
-    }
-
-    /// @inheritdoc IERC7432
-    function isRoleApprovedForAll(address tokenAddress, address owner, address operator)
-        external
-        view
-        onlyHere(tokenAddress)
-        returns (bool)
-    {
-        return _roleOperators[owner][operator];
-    }
-
-    /// @inheritdoc ITokenState
-    /// @notice Over plan, term and renewals.
-    function tokenStateHash(uint256 tokenId) external view returns (bytes32) {
-        return keccak256(abi.encode(licenseOf(tokenId)));
-    }
-
-    /// @inheritdoc IERC7858
-    function expiryType() external pure returns (EXPIRY_TYPE) {
-        return EXPIRY_TYPE.TIME_BASED;
-    }
-
-    /// @inheritdoc IERC7858
-    function isTokenExpired(uint256 tokenId) external view returns (bool) {
-        return block.timestamp >= _known(tokenId).endTime;
-    }
-
-    /// @inheritdoc IERC7858
-    function startTime(uint256 tokenId) external view returns (uint256) {
-        return _known(tokenId).startTime;
-    }
-
-    /// @inheritdoc IERC7858
-    function endTime(uint256 tokenId) external view returns (uint256) {
-        return _known(tokenId).endTime;
-    }
-
     /// @notice ERC-721's approval; a bound licence cannot be listed.
     function approve(address to, uint256 tokenId) public override {
         if (_records[tokenId].breached) revert License_Breached(tokenId);
         if (_records[tokenId].locked) revert License_Locked(tokenId);
         super.approve(to, tokenId);
-    }
-
-    /// @inheritdoc ERC721
-    function supportsInterface(bytes4 interfaceId) public view override returns (bool) {
-        return interfaceId == type(IERC7858).interfaceId || interfaceId == type(IERC5192).interfaceId
-            || interfaceId == type(IERC7432).interfaceId || super.supportsInterface(interfaceId);
     }
 
     /// @dev The one place through which every movement goes. Expiry does not matter here, as ERC-7858 demands. A new
@@ -331,6 +204,27 @@ contract License is ILicense, ITokenState, ERC721 {
         if (to != address(0) && !record.transferable) revert License_NotTransferable(tokenId, record.planId);
         if (record.locked) revert License_Locked(tokenId);
         if (_delegations[tokenId].user != address(0)) _endDelegation(tokenId);
+    }
+
+    /// @dev No receiver hook: it could move the licence before the caller says what happened.
+    function _issue(address holder, uint256 tokenId, Terms memory terms) private {
+        _records[tokenId] = Record({
+            planId: terms.planId,
+            startTime: terms.startTime,
+            endTime: terms.endTime,
+            ordinal: terms.ordinal,
+            transferable: terms.transferable,
+            locked: false,
+            breached: false,
+            trial: terms.trial
+        });
+        _mint(holder, tokenId);
+        _announceTerm(tokenId, terms.startTime, terms.endTime);
+        if (!terms.transferable) emit Locked(tokenId);
+    }
+
+    function _isActive() private view returns (bool) {
+        return _directory.statusOf(address(this)) == IDirectory.Status.Active;
     }
 
     function _endDelegation(uint256 tokenId) private {
@@ -347,17 +241,8 @@ contract License is ILicense, ITokenState, ERC721 {
         if (record.transferable) emit Locked(tokenId);
     }
 
-    function _runs(Delegation storage delegation) private view returns (bool) {
-        return block.timestamp < delegation.expires;
-    }
-
     function _isBinding(Delegation storage delegation) private view returns (bool) {
         return !delegation.revocable && _runs(delegation);
-    }
-
-    function _holder(uint256 tokenId) private view returns (address holder) {
-        _known(tokenId);
-        return _ownerOf(tokenId);
     }
 
     /// @dev Holder of the licence, for whom the caller may grant and revoke.
@@ -366,11 +251,6 @@ contract License is ILicense, ITokenState, ERC721 {
         if (msg.sender != holder && !_roleOperators[holder][msg.sender]) {
             revert License_NotHolder(tokenId, msg.sender);
         }
-    }
-
-    function _known(uint256 tokenId) private view returns (Record storage record) {
-        record = _records[tokenId];
-        if (record.endTime == 0) revert License_Unknown(tokenId);
     }
 
     /// @dev `from < until` also refuses the end 0, which ERC-7858 reads as "never expires".

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {License} from "../src/License.sol";
+import {IDirectory} from "../src/interfaces/IDirectory.sol";
 import {IERC7432} from "../src/interfaces/IERC7432.sol";
 import {Base} from "./Base.sol";
 
@@ -28,5 +30,15 @@ contract GasLicenseTest is Base {
         vm.prank(payer);
         license.burn(tokenId);
         vm.snapshotGasLastCall("license", "License.burn");
+    }
+
+    function test_gas_migrate() external {
+        uint256 tokenId = _buy(_createPlan(_terms()), buyer);
+        License next = new License(directory);
+        _advance(address(license), IDirectory.Status.Retiring);
+        directory.list("License", address(next));
+        vm.prank(buyer);
+        license.migrate(tokenId);
+        vm.snapshotGasLastCall("license", "License.migrate");
     }
 }

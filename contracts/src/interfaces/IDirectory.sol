@@ -27,6 +27,8 @@ interface IDirectory {
     error Directory_InvalidEntry(bytes32 name, address target);
     /// @notice A status moves only forward, one step at a time.
     error Directory_InvalidStep(address target, Status from, Status to);
+    /// @notice The contract was never listed.
+    error Directory_NotListed(address target);
     /// @notice A caller needed an active contract.
     error Directory_NotActive(address target, Status status);
 
@@ -41,6 +43,10 @@ interface IDirectory {
 
     /// @notice Name under which a contract is listed, zero when it was never listed.
     function nameOf(address target) external view returns (bytes32);
+
+    /// @notice How many contracts of its name were listed until then, itself included: 1 for the first. Reverts when it
+    /// was never listed.
+    function generationOf(address target) external view returns (uint32);
 
     /// @notice The active contract of a name, the zero address when there is none.
     function activeOf(bytes32 name) external view returns (address);

@@ -7,7 +7,8 @@ import {IERC7858} from "./IERC7858.sol";
 
 /// @title Licences (ERC-721 with an expiry, ERC-7858)
 /// @notice A token is one licence of one plan. An expired licence still moves, as ERC-7858 demands, and is not usable.
-/// Token ids count from 1. Movements are ERC-721's `Transfer`. Its holder may let another account use it for a while
+/// Token ids of the first generation count from 1, of the next one from 2^64 + 1, and so on, so that a licence keeps its
+/// id when its holder takes it into the next generation. Movements are ERC-721's `Transfer`. Its holder may let another account use it for a while
 /// (ERC-7432 with the one role `USER_ROLE`, and ERC-4907's view of it), bind it (ERC-5192) and burn it.
 /// contracts/README.md has the table of states and actions.
 interface ILicense is IERC7858, IERC5192, IERC7432 {
@@ -33,6 +34,26 @@ interface ILicense is IERC7858, IERC5192, IERC7432 {
     /// @notice The licence ended for a breach: it is not usable, renewable or movable any more.
     event LicenseRevoked(uint256 indexed tokenId, uint256 indexed planId, uint64 endTime);
 
+    /// @notice A licence came here from a contract of an earlier generation, where its id ends. Units and terms go on.
+    event LicenseMigrated(
+        uint256 indexed tokenId,
+        uint256 indexed planId,
+        address indexed from,
+        address holder,
+        uint64 startTime,
+        uint64 endTime,
+        uint32 ordinal,
+        bool trial
+    );
+
+    /// @notice The contract is not active in the Directory: it issues and renews nothing.
+    error License_NotActive();
+    /// @notice Only a retiring contract of an earlier generation hands licences over.
+    error License_NotFormerGeneration(address caller);
+    /// @notice The contract is not retiring, or no next generation is active.
+    error License_NoNextGeneration();
+    /// @notice A breach is announced; the licence stays here until then.
+    error License_Held(uint256 tokenId, uint64 until);
     /// @notice Only an active or retiring BreachBook revokes.
     error License_NotBreachBook(address caller);
     /// @notice The licence was revoked.
@@ -70,6 +91,17 @@ interface ILicense is IERC7858, IERC5192, IERC7432 {
 
     /// @notice Ends a licence for a breach, now, with its delegation. BreachBook only, which pays the holder.
     function revoke(uint256 tokenId) external;
+
+    /// @notice Takes a licence into the next generation, by its holder alone: it is burned here and issued there, to the
+    /// same holder, with the same id, plan and term. It is not locked then, nor breached, nor under a notice; a
+    /// delegation that can be ended ends.
+    function migrate(uint256 tokenId) external;
+
+    /// @notice Issues a licence that its holder takes over from an earlier generation. Called by that contract alone.
+    function accept(address holder, uint256 tokenId, Terms calldata terms) external;
+
+    /// @notice Keeps a licence from the next generation until then, while a breach is announced. BreachBook only.
+    function hold(uint256 tokenId, uint64 until) external;
 
     /// @notice Binds a licence to its holder, by the holder alone, until `unlockToken`.
     function lock(uint256 tokenId) external;

@@ -8,4 +8,5 @@ library Names {
     bytes32 internal constant BREACH_BOOK = "BreachBook";
     bytes32 internal constant REVENUE_ROUTER = "RevenueRouter";
     bytes32 internal constant PLAN_BOOK = "PlanBook";
+    bytes32 internal constant LICENSE = "License";
 }

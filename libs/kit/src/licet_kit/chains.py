@@ -43,7 +43,10 @@ class Finality(BaseModel):
 
 
 class Chain(BaseModel):
-    """One chain. `contracts` maps a contract's name to its lowercase address."""
+    """One chain. `contracts` maps a contract's name to its lowercase address, that of its newest generation.
+
+    `former` has the earlier generations of a name, oldest first, for as long as something of theirs is followed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,6 +59,7 @@ class Chain(BaseModel):
     # Whom the deployment was made for; tools read it, services are told theirs by setting.
     operator: Address | None = None
     contracts: dict[str, Address]
+    former: dict[str, tuple[Address, ...]] = Field(default_factory=dict)
 
     def contract(self, name: str) -> str:
         """Return the address of a deployed contract; raises ChainsInvalid when the file does not name it."""
@@ -63,6 +67,10 @@ class Chain(BaseModel):
             return self.contracts[name]
         except KeyError:
             raise ChainsInvalid(f"chain {self.chain_id} has no contract {name}") from None
+
+    def generations(self, name: str) -> tuple[str, ...]:
+        """Return the addresses of every generation of a contract, oldest first."""
+        return (*self.former.get(name, ()), self.contract(name))
 
 
 class _ChainsFile(BaseModel):

@@ -189,6 +189,14 @@ def test_addresses_of_contracts_are_lowercase(tmp_path: Path) -> None:
         found.contract("Other")
 
 
+def test_generations_of_a_contract_are_in_order(tmp_path: Path) -> None:
+    former = {"Thing": ["0x" + "0A" * 20, "0x" + "0b" * 20]}
+    (found,) = load_chains(write(tmp_path, chain(former=former)))
+    assert found.generations("Thing") == ("0x" + "0a" * 20, "0x" + "0b" * 20, "0x" + "ab" * 20)
+    (plain,) = load_chains(write(tmp_path, chain()))
+    assert plain.generations("Thing") == ("0x" + "ab" * 20,)
+
+
 @pytest.mark.parametrize(
     ("chains", "said"),
     [

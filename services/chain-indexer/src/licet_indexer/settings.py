@@ -8,7 +8,7 @@ from licet_kit.settings import ChainsSettings, KafkaSettings, PostgresSettings
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from licet_indexer.domain.catalogue import WATCHED
+from licet_indexer.domain.catalogue import SUCCEEDED, WATCHED
 from licet_indexer.domain.chain import Chain, ChainId, Finality
 
 
@@ -44,6 +44,7 @@ class IndexerSettings(PostgresSettings, KafkaSettings, ChainsSettings):
                 start_block=chain.start_block,
                 poll_interval_s=chain.poll_interval_ms / 1000,
                 contracts={name: chain.contract(name) for name in WATCHED},
+                former={name: chain.former.get(name, ()) for name in SUCCEEDED},
             )
             for chain in self.chains()
         )

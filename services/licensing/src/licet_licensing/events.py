@@ -25,15 +25,21 @@ Said = tuple[str, FactKind, Body]
 
 @dataclass(frozen=True, slots=True)
 class Contracts:
-    """Addresses by which rights are named, of each chain: {chain id: (License, PlanBook, UsageEscrow)}."""
+    """Addresses by which rights are named, of each chain: {chain id: (License, PlanBook, UsageEscrow)}.
+
+    `former_licenses` are earlier generations of License, oldest first.
+    """
 
     by_chain: Mapping[int, tuple[str, str, str]] = field(default_factory=dict)
+    former_licenses: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def knows(self, chain_id: int) -> bool:
         return chain_id in self.by_chain
 
-    def license(self, chain_id: int) -> str:
-        return self.by_chain[chain_id][0]
+    def license(self, chain_id: int, token_id: str) -> str:
+        """The contract that issued a license, wherever it is now: each generation has 2^64 ids of its own."""
+        generations = (*self.former_licenses.get(chain_id, ()), self.by_chain[chain_id][0])
+        return generations[min(int(token_id) >> 64, len(generations) - 1)]
 
     def plan_key(self, chain_id: int, plan_id: str) -> str:
         return f"{chain_id}:{self.by_chain[chain_id][1]}:{plan_id}"
@@ -105,7 +111,7 @@ def _planned(event: chain.ChainEvent, contracts: Contracts) -> Said:
 
 
 def _license(event: chain.ChainEvent, contracts: Contracts, token_id: str) -> str:
-    return f"license:{event.chain_id}:{contracts.license(event.chain_id)}:{token_id}"
+    return f"license:{event.chain_id}:{contracts.license(event.chain_id, token_id)}:{token_id}"
 
 
 def _purchased(event: chain.ChainEvent, contracts: Contracts) -> Said:
@@ -152,6 +158,11 @@ def _revoked(event: chain.ChainEvent, contracts: Contracts) -> Said:
     return _license(event, contracts, event.license_revoked.token_id), FactKind.LICENSE_REVOKED, {}
 
 
+def _migrated(event: chain.ChainEvent, contracts: Contracts) -> Said:
+    said = event.license_migrated
+    return _license(event, contracts, said.token_id), FactKind.LICENSE_MIGRATED, {"holder": said.holder}
+
+
 def _deposit(name: str) -> Callable[[chain.ChainEvent, Contracts], Said]:
     def read(event: chain.ChainEvent, contracts: Contracts) -> Said:
         said: Any = getattr(event, name)
@@ -186,6 +197,7 @@ _READERS: dict[str, Callable[[chain.ChainEvent, Contracts], Said | None]] = {
     "license_transferred": _transferred,
     "update_user": _delegated,
     "license_revoked": _revoked,
+    "license_migrated": _migrated,
     "deposited": _deposit("deposited"),
     "exit_requested": _deposit("exit_requested"),
     "exit_drawn": _deposit("exit_drawn"),

@@ -92,5 +92,6 @@ class LicensingSettings(PostgresSettings, KafkaSettings, RedisSettings, ChainsSe
                     chain.contract("UsageEscrow"),
                 )
                 for chain in self.chains()
-            }
+            },
+            {chain.chain_id: chain.former.get("License", ()) for chain in self.chains()},
         )

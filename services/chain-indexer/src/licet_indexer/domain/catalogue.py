@@ -12,6 +12,8 @@ from licet_indexer.domain import payloads as p
 from licet_indexer.domain.chain import ZERO_ADDRESS, Chain, Log, asset_id
 from licet_indexer.domain.layout import Layout, MalformedLog, layout_of
 
+# Whose earlier generations are watched too. Ids of the other contracts would meet those of their own next generation.
+SUCCEEDED = ("License", "LicenseSale")
 WATCHED = ("AssetRegistry", "PlanBook", "License", "LicenseSale", "UsageEscrow", "RevenueRouter")
 
 # Protobuf's int64. A time beyond it is as good as never, and an operator may well write `type(uint64).max`.
@@ -107,6 +109,20 @@ def _update_user(a: Args, _chain: Chain) -> p.Payload:
 
 def _license_revoked(a: Args, _chain: Chain) -> p.Payload:
     return p.LicenseRevoked(a["tokenId"], a["planId"], "", _time(a["endTime"]))
+
+
+def _license_migrated(a: Args, _chain: Chain) -> p.Payload:
+    return p.LicenseMigrated(
+        token_id=a["tokenId"],
+        plan_id=a["planId"],
+        asset_id="",
+        from_=a["from"],
+        holder=a["holder"],
+        start_time=_time(a["startTime"]),
+        end_time=_time(a["endTime"]),
+        ordinal=a["ordinal"],
+        trial=a["trial"],
+    )
 
 
 def _license_purchased(a: Args, _chain: Chain) -> p.Payload:
@@ -282,6 +298,7 @@ MEANINGS: dict[tuple[str, str], Meaning] = {
     ("License", "Transfer"): _license_transferred,
     ("License", "UpdateUser"): _update_user,
     ("License", "LicenseRevoked"): _license_revoked,
+    ("License", "LicenseMigrated"): _license_migrated,
     ("LicenseSale", "LicensePurchased"): _license_purchased,
     ("LicenseSale", "LicenseRenewed"): _license_renewed,
     ("UsageEscrow", "OperatorKeySet"): _operator_key_set,
@@ -305,14 +322,15 @@ class Catalogue:
 
     def __init__(self, chain: Chain, abis: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
         self._chain = chain
-        self.addresses = tuple(chain.contracts[name] for name in WATCHED)
+        self.addresses = tuple(address for name in WATCHED for address in chain.generations(name))
         self._layouts: dict[tuple[str, str], tuple[Layout, Meaning | None]] = {}
         for name in WATCHED:
             for entry in abis[name]:
                 if entry["type"] == "event":
                     layout = layout_of(entry)
                     meaning = MEANINGS.get((name, layout.name))
-                    self._layouts[chain.contracts[name], layout.topic0] = layout, meaning
+                    for address in chain.generations(name):
+                        self._layouts[address, layout.topic0] = layout, meaning
 
     def read(self, log: Log) -> Reading:
         """Decodes a log. Raises UnknownEvent for what the ABI lacks, MalformedLog for what does not follow it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, NewType
 
 from sha3 import keccak_256
@@ -71,7 +72,10 @@ class Finality:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One chain as configured. `contracts` maps contract names to lowercase addresses."""
+    """One chain as configured. `contracts` maps contract names to lowercase addresses.
+
+    `former` has the earlier generations of `License` and `LicenseSale`, oldest first.
+    """
 
     chain_id: ChainId
     name: str
@@ -80,6 +84,16 @@ class Chain:
     start_block: int
     poll_interval_s: float
     contracts: dict[str, str]
+    former: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def generations(self, name: str) -> tuple[str, ...]:
+        """Addresses of every generation of a contract, oldest first."""
+        return (*self.former.get(name, ()), self.contracts[name])
+
+    def license_of(self, token_id: int) -> str:
+        """The contract that issued a licence: each generation has 2^64 ids of its own."""
+        generations = self.generations("License")
+        return generations[min(token_id >> 64, len(generations) - 1)]
 
 
 class ChainState(enum.StrEnum):

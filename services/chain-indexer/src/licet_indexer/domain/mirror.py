@@ -34,7 +34,7 @@ def touched(payload: p.Payload, chain_id: int) -> list[r.RowKey]:  # noqa: C901,
             return [(r.Plan, (chain_id, payload.plan_id))]
         case p.LicensePurchased() | p.LicenseRenewed() | p.LicenseTransferred():
             return [(r.License, (chain_id, payload.token_id))]
-        case p.LicenseRevoked() | p.UpdateUser():
+        case p.LicenseRevoked() | p.LicenseMigrated() | p.UpdateUser():
             return [(r.License, (chain_id, payload.token_id))]
         case p.Deposited():
             return [(r.Deposit, (chain_id, payload.deposit_id))]
@@ -83,6 +83,11 @@ def fold(payload: p.Payload, at: Site, chain: Chain, rows: r.Rows) -> p.Payload:
         case p.LicenseRevoked():
             held = _held(payload, at, rows)
             rows.put(replace(held, end_time=payload.end_time, changed_block=at.block_number))
+            return replace(payload, asset_id=held.asset_id)
+        case p.LicenseMigrated():
+            held = _held(payload, at, rows)
+            moved = replace(held, contract=at.contract, holder=payload.holder, changed_block=at.block_number)
+            rows.put(moved)
             return replace(payload, asset_id=held.asset_id)
         case p.LicensePurchased() | p.LicenseRenewed():
             _fold_license(payload, at, chain, rows)
@@ -188,7 +193,9 @@ def _fold_plan(payload: p.PlanCreated | p.PlanClosed, at: Site, rows: r.Rows) ->
 
 
 def _held(
-    payload: p.LicenseTransferred | p.LicenseRevoked | p.UpdateUser, at: Site, rows: r.Rows
+    payload: p.LicenseTransferred | p.LicenseRevoked | p.LicenseMigrated | p.UpdateUser,
+    at: Site,
+    rows: r.Rows,
 ) -> r.License:
     held = rows.get(r.License, at.chain_id, payload.token_id)
     if held is None:
@@ -217,7 +224,7 @@ def _fold_license(
             changed_block=at.block_number,
             token_id=payload.token_id,
             # The sale emits the event; the right itself is a token of License.
-            contract=chain.contracts["License"],
+            contract=chain.license_of(payload.token_id),
             plan_id=payload.plan_id,
             asset_id=payload.asset_id,
             holder=payload.recipient,

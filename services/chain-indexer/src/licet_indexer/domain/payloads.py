@@ -120,6 +120,21 @@ class LicenseRenewed:
 
 
 @dataclass(frozen=True, slots=True)
+class LicenseMigrated:
+    """A license lives on, under its id, in a later generation; `from_` is the contract that it left."""
+
+    token_id: int
+    plan_id: int
+    asset_id: str
+    from_: str
+    holder: str
+    start_time: int
+    end_time: int
+    ordinal: int
+    trial: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LicenseRevoked:
     """A licence ended for a breach, at `end_time` and for good. The asset comes from the mirror."""
 
@@ -343,6 +358,7 @@ Payload = (
     | LicensePurchased
     | LicenseRenewed
     | LicenseRevoked
+    | LicenseMigrated
     | LicenseTransferred
     | UpdateUser
     | Deposited

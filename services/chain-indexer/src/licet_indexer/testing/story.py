@@ -92,6 +92,8 @@ def _license(r: random.Random) -> dict[str, Any]:
         "endTime": r.choice([r.randrange(2**40), 2**64 - 1]),
         "ordinal": r.randrange(1, 9),
         "trial": r.random() < 0.5,
+        "from": _address(0xCF, 0),
+        "holder": _address(0xA0, r.randrange(3)),
     }
 
 
@@ -195,6 +197,7 @@ _TELLERS: tuple[tuple[str, str, Callable[[random.Random], dict[str, Any]]] | Non
     ("License", "Transfer", _transfer),
     ("License", "UpdateUser", _user),
     ("License", "LicenseRevoked", _license),
+    ("License", "LicenseMigrated", _license),
     ("LicenseSale", "LicensePurchased", _license),
     ("LicenseSale", "LicensePurchased", _license),
     ("LicenseSale", "LicenseRenewed", _license),

@@ -31,6 +31,7 @@ class FactKind(StrEnum):
     LICENSE_TRANSFERRED = "license_transferred"
     LICENSE_DELEGATED = "license_delegated"
     LICENSE_REVOKED = "license_revoked"
+    LICENSE_MIGRATED = "license_migrated"
     # Every event that states a deposit's total is the same fact.
     DEPOSIT_TOTAL = "deposit_total"
     # A settled line that its deposit could not pay in full.
@@ -151,7 +152,15 @@ class Revoked:
     place: Place
 
 
-LicenseFact = Purchased | Renewed | Transferred | Delegated | Revoked
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """Its holder took the license into the next generation: the burn that stands right before took it from nobody."""
+
+    place: Place
+    holder: str
+
+
+LicenseFact = Purchased | Renewed | Transferred | Delegated | Revoked | Migrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +235,7 @@ def fold_license(facts: Iterable[LicenseFact]) -> License | None:
     )
 
 
-def _advance(state: _Folding, fact: Renewed | Transferred | Delegated | Revoked) -> None:
+def _advance(state: _Folding, fact: Renewed | Transferred | Delegated | Revoked | Migrated) -> None:
     match fact:
         case Renewed():
             block = fact.place.block_number
@@ -239,6 +248,9 @@ def _advance(state: _Folding, fact: Renewed | Transferred | Delegated | Revoked)
             state.user, state.user_until = fact.user or state.user, fact.until if fact.user else 0
         case Revoked():
             state.revoked = True
+        case Migrated():
+            state.holder = fact.holder
+            state.former.discard(fact.holder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +302,8 @@ def license_fact(fact: Fact) -> LicenseFact:
             return Delegated(fact.place, str(body["user"]), int(body["until"]))
         case FactKind.LICENSE_REVOKED:
             return Revoked(fact.place)
+        case FactKind.LICENSE_MIGRATED:
+            return Migrated(fact.place, str(body["holder"]))
         case _:
             raise ValueError(f"{fact.kind} says nothing of a license")
 

@@ -81,6 +81,7 @@ class ChainEvent(_message.Message):
     EXIT_DRAWN_FIELD_NUMBER: _builtins.int
     MANDATE_DRAWN_FIELD_NUMBER: _builtins.int
     UPDATE_USER_FIELD_NUMBER: _builtins.int
+    LICENSE_MIGRATED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """chain_id:block_hash:log_index:kind:incarnation"""
     chain_id: _builtins.int
@@ -141,6 +142,8 @@ class ChainEvent(_message.Message):
     def mandate_drawn(self) -> Global___MandateDrawn: ...
     @_builtins.property
     def update_user(self) -> Global___UpdateUser: ...
+    @_builtins.property
+    def license_migrated(self) -> Global___LicenseMigrated: ...
     def __init__(
         self,
         *,
@@ -178,12 +181,13 @@ class ChainEvent(_message.Message):
         exit_drawn: Global___ExitDrawn | None = ...,
         mandate_drawn: Global___MandateDrawn | None = ...,
         update_user: Global___UpdateUser | None = ...,
+        license_migrated: Global___LicenseMigrated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "log_index", b"log_index", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "log_index", b"log_index", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_revoked", "license_transferred", "deposited", "exit_requested", "withdrawn", "mandate_opened", "mandate_revoked", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn", "mandate_drawn", "update_user"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_revoked", "license_transferred", "deposited", "exit_requested", "withdrawn", "mandate_opened", "mandate_revoked", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn", "mandate_drawn", "update_user", "license_migrated"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -605,6 +609,51 @@ class UpdateUser(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateUser: _TypeAlias = UpdateUser  # noqa: Y015
+
+@_typing.final
+class LicenseMigrated(_message.Message):
+    """The license lives on in another contract, a later generation, under the same id. `from` is the contract that it left,
+    where its token was burned right before: to its holder nothing was taken, and what was used stays used.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    PLAN_ID_FIELD_NUMBER: _builtins.int
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
+    TRIAL_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.str
+    plan_id: _builtins.str
+    asset_id: _builtins.str
+    holder: _builtins.str
+    start_time: _builtins.int
+    end_time: _builtins.int
+    ordinal: _builtins.int
+    trial: _builtins.bool
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.str = ...,
+        plan_id: _builtins.str = ...,
+        asset_id: _builtins.str = ...,
+        holder: _builtins.str = ...,
+        start_time: _builtins.int = ...,
+        end_time: _builtins.int = ...,
+        ordinal: _builtins.int = ...,
+        trial: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "end_time", b"end_time", "from", b"from", "holder", b"holder", "ordinal", b"ordinal", "plan_id", b"plan_id", "start_time", b"start_time", "token_id", b"token_id", "trial", b"trial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LicenseMigrated: _TypeAlias = LicenseMigrated  # noqa: Y015
 
 @_typing.final
 class Deposited(_message.Message):
