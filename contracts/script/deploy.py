@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from deployment.artifacts import BuildFailed, build
 from deployment.governance import Governance, RoleTableWrong
-from deployment.layout import CREATE2_DEPLOYER, Placed, place
+from deployment.layout import CREATE2_DEPLOYER, NETWORK_SUPPLY, Distribution, Placed, place
 from deployment.sender import Sender, TransactionFailed
 from eth_account import Account
 from eth_utils.address import is_address
@@ -47,6 +47,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--chain-name", default="local")
     parser.add_argument("--exit-delay-s", type=int, default=DEFAULT_EXIT_DELAY_S)
+    parser.add_argument(
+        "--distribution",
+        type=pathlib.Path,
+        help="who gets the network token, JSON {address: smallest units}; the deployer on development chains",
+    )
     parser.add_argument("--json", action="store_true", help="print the chain and its role table as JSON")
     return parser.parse_args(argv)
 
@@ -63,6 +68,30 @@ def _check(w3: Web3, args: argparse.Namespace) -> bool:
     if args.exit_delay_s < DEFAULT_EXIT_DELAY_S and not is_dev:
         raise DeploymentRefused(f"an exit delay below {DEFAULT_EXIT_DELAY_S} s needs a development chain")
     return is_dev
+
+
+def _distribution(args: argparse.Namespace, deployer: str, *, is_dev: bool) -> Distribution:
+    """Who gets the network token. It is stated, wherever the token is worth something."""
+    if args.distribution is None:
+        if not is_dev:
+            raise DeploymentRefused("--distribution must say who gets the network token")
+        return {deployer: NETWORK_SUPPLY}
+    try:
+        stated = json.loads(args.distribution.read_text())
+        shares: Distribution = {
+            Web3.to_checksum_address(account): int(amount) for account, amount in stated.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DeploymentRefused(f"{args.distribution}: {error}") from error
+    if (
+        min(shares.values(), default=0) <= 0
+        or sum(shares.values()) != NETWORK_SUPPLY
+        or len(shares) != len(stated)
+    ):
+        raise DeploymentRefused(
+            f"{args.distribution}: the parts must be above 0 and add up to {NETWORK_SUPPLY}"
+        )
+    return shares
 
 
 def _deploy_missing(w3: Web3, placed: dict[str, Placed], sender: Sender) -> int | None:
@@ -115,13 +144,14 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     w3 = Web3(Web3.HTTPProvider(args.rpc_url))
     is_dev = _check(w3, args)
     sender = Sender(w3, Account.from_key(args.private_key_file.read_text().strip()))
-    placed = place(sender.address, with_test_money=is_dev)
+    distribution = _distribution(args, sender.address, is_dev=is_dev)
+    placed = place(sender.address, with_test_money=is_dev, distribution=distribution)
     chains, chain_id = _read_chains(args.out), w3.eth.chain_id
     before = chains.get(chain_id, {"chain_id": chain_id})
     first_block = _deploy_missing(w3, placed, sender)
     # Where something stood before, only the file knows since when.
     start_block = before.get("start_block", 0) if first_block is None else first_block
-    governance = Governance(w3, placed, args.exit_delay_s, start_block)
+    governance = Governance(w3, placed, args.exit_delay_s, start_block, distribution)
     governance.configure(sender)
     table = governance.read_back(sender.address)
     chains[chain_id] = _entry(args, before, placed, start_block)
@@ -140,6 +170,9 @@ def _print(result: dict[str, Any]) -> None:
             print(f"  {role:<20} {', '.join(members)}")
     for function, role in table["functions"].items():
         print(f"  {function} needs role {role}")
+    print("network token")
+    for account, amount in table["network_token"].items():
+        print(f"  {account} {int(amount) / 10**18:,.18g}")
     print(
         f"exit delay {table['exit_delay_s']} s, timelock {table['timelock_delay_s']} s, fee {table['fee_bp']} bp"
     )

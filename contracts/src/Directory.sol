@@ -10,7 +10,13 @@ contract Directory is IDirectory, AccessManaged {
         bytes32 name;
         Status status;
         uint32 generation;
+        uint64 pausedUntil;
     }
+
+    /// @notice Longest pause of an entry, the longest exit delay.
+    uint64 public constant MAX_PAUSE = 14 days;
+    /// @notice How long an entry stays open between two pauses, so that pauses never add up to an end.
+    uint64 public constant PAUSE_REST = 14 days;
 
     mapping(address target => Entry) private _entries;
     mapping(bytes32 name => address target) private _active;
@@ -23,7 +29,7 @@ contract Directory is IDirectory, AccessManaged {
         if (name == 0 || target.code.length == 0) revert Directory_InvalidEntry(name, target);
         if (_entries[target].status != Status.None) revert Directory_AlreadyListed(target);
         if (_active[name] != address(0)) revert Directory_NameTaken(name, _active[name]);
-        _entries[target] = Entry(name, Status.Active, ++_generations[name]);
+        _entries[target] = Entry(name, Status.Active, ++_generations[name], 0);
         _active[name] = target;
         emit StatusChanged(name, target, Status.Active);
     }
@@ -36,6 +42,19 @@ contract Directory is IDirectory, AccessManaged {
         if (from == Status.Active) delete _active[entry.name];
         entry.status = to;
         emit StatusChanged(entry.name, target, to);
+    }
+
+    /// @inheritdoc IDirectory
+    function pauseEntry(address target, uint64 until) external restricted {
+        Entry storage entry = _entries[target];
+        if (entry.status != Status.Active) revert Directory_NotActive(target, entry.status);
+        if (until <= block.timestamp || until > block.timestamp + MAX_PAUSE) {
+            revert Directory_InvalidPause(target, until);
+        }
+        uint64 last = entry.pausedUntil;
+        if (last != 0 && block.timestamp < last + PAUSE_REST) revert Directory_PausedBefore(target, last);
+        entry.pausedUntil = until;
+        emit EntryPaused(entry.name, target, until);
     }
 
     /// @inheritdoc IDirectory
@@ -60,8 +79,14 @@ contract Directory is IDirectory, AccessManaged {
     }
 
     /// @inheritdoc IDirectory
+    function pausedUntil(address target) external view returns (uint64) {
+        return _entries[target].pausedUntil;
+    }
+
+    /// @inheritdoc IDirectory
     function requireActive(address target) external view {
-        Status status = _entries[target].status;
-        if (status != Status.Active) revert Directory_NotActive(target, status);
+        Entry storage entry = _entries[target];
+        if (entry.status != Status.Active) revert Directory_NotActive(target, entry.status);
+        if (block.timestamp < entry.pausedUntil) revert Directory_EntryPaused(target, entry.pausedUntil);
     }
 }

@@ -96,9 +96,11 @@ abstract contract Base is Test {
         _needRole(address(directory), IDirectory.list.selector, Roles.DIRECTORY);
         _needRole(address(directory), IDirectory.advance.selector, Roles.DIRECTORY);
         _needRole(address(escrow), IUsageEscrow.setExitDelay.selector, Roles.PARAMETER);
-        _needRole(address(router), RevenueRouter.setFee.selector, Roles.PARAMETER);
+        _needRole(address(router), RevenueRouter.setFee.selector, Roles.PROTOCOL);
+        _needRole(address(directory), IDirectory.pauseEntry.selector, Roles.PROTOCOL);
         manager.grantRole(Roles.DIRECTORY, address(this), 0);
         manager.grantRole(Roles.PARAMETER, address(this), 0);
+        manager.grantRole(Roles.PROTOCOL, address(this), 0);
         directory.list("AssetRegistry", address(registry));
         directory.list("PlanBook", address(planBook));
         directory.list("License", address(license));

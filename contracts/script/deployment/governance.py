@@ -4,9 +4,11 @@
 |---|---|---|
 | admin | 0 | grant roles, say which role a function needs |
 | directory | 1 | list contracts, retire them |
-| parameter | 2 | schedule the protocol fee and the exit delay |
+| parameter | 2 | schedule the exit delay |
+| protocol | 3 | schedule the protocol fee, pause entries for a while |
 
-All three end with the timelock alone, which waits at least as long as an exit.
+The first three end with the timelock alone, the last one with the governor of the network token; both wait as long as
+an exit.
 """
 
 from __future__ import annotations
@@ -19,16 +21,18 @@ from eth_utils.crypto import keccak
 from web3 import Web3
 from web3.contract import Contract
 
-from deployment.layout import LISTED, ZERO_ADDRESS, Placed
+from deployment.layout import LISTED, ZERO_ADDRESS, Distribution, Placed
 from deployment.sender import Sender
 
-ADMIN, DIRECTORY, PARAMETER = 0, 1, 2
-_ROLE_NAMES: Final = {ADMIN: "admin", DIRECTORY: "directory", PARAMETER: "parameter"}
+ADMIN, DIRECTORY, PARAMETER, PROTOCOL = 0, 1, 2, 3
+_ROLE_NAMES: Final = {ADMIN: "admin", DIRECTORY: "directory", PARAMETER: "parameter", PROTOCOL: "protocol"}
+_TIMELOCKS: Final = (ADMIN, DIRECTORY, PARAMETER)
 RESTRICTED: Final = {
     ("Directory", "list(bytes32,address)"): DIRECTORY,
     ("Directory", "advance(address,uint8)"): DIRECTORY,
     ("UsageEscrow", "setExitDelay(uint64)"): PARAMETER,
-    ("RevenueRouter", "setFee(uint16)"): PARAMETER,
+    ("RevenueRouter", "setFee(uint16)"): PROTOCOL,
+    ("Directory", "pauseEntry(address,uint64)"): PROTOCOL,
 }
 _TIMELOCK_ROLES: Final = {
     "DEFAULT_ADMIN_ROLE": b"\0" * 32,
@@ -56,7 +60,14 @@ class _Step:
 class Governance:
     """Roles and settings of one deployment."""
 
-    def __init__(self, w3: Web3, placed: dict[str, Placed], exit_delay_s: int, from_block: int) -> None:
+    def __init__(
+        self,
+        w3: Web3,
+        placed: dict[str, Placed],
+        exit_delay_s: int,
+        from_block: int,
+        distribution: Distribution,
+    ) -> None:
         """`from_block` is not above the block of the deployment; logs are read from it on."""
         self._w3 = w3
         self._placed = placed
@@ -67,6 +78,8 @@ class Governance:
         self._directory = self._contract("Directory")
         self._escrow = self._contract("UsageEscrow")
         self._router = self._contract("RevenueRouter")
+        self._token = self._contract("NetworkToken")
+        self._distribution = distribution
 
     def _contract(self, name: str) -> Contract:
         placed = self._placed[name]
@@ -95,8 +108,8 @@ class Governance:
     def _has_role(self, role: int, account: str) -> bool:
         return bool(self._manager.functions.hasRole(role, account).call()[0])
 
-    def _grant(self, role: int, account: str) -> _Step:
-        call = self._manager.functions.grantRole(role, account, 0)
+    def _grant(self, role: int, account: str, delay_s: int = 0) -> _Step:
+        call = self._manager.functions.grantRole(role, account, delay_s)
         return _Step(f"grant {_ROLE_NAMES[role]} to {account}", lambda: self._has_role(role, account), call)
 
     def _renounce(self, role: int, account: str) -> _Step:
@@ -144,7 +157,7 @@ class Governance:
         return bool(self._escrow.events.ExitDelaySet().get_logs(from_block=self._from_block))
 
     def _hand_over(self) -> list[_Step]:
-        """The timelock waits as long as an exit, and gets every role."""
+        """The timelock waits as long as an exit, and gets every role but the governor's, which waits in the manager."""
         timelock = self._timelock
         data = timelock.functions.updateDelay(self._exit_delay_s)._encode_transaction_data()
         operation = [timelock.address, 0, data, _NO_SALT, _NO_SALT]
@@ -160,7 +173,12 @@ class Governance:
             ),
             _Step("set the timelock's delay", delay_is_set, apply),
         ]
-        return steps + [self._grant(role, timelock.address) for role in _ROLE_NAMES]
+        steps.append(self._grant(PROTOCOL, self._governor, self._exit_delay_s))
+        return steps + [self._grant(role, timelock.address) for role in _TIMELOCKS]
+
+    @property
+    def _governor(self) -> str:
+        return Web3.to_checksum_address(self._placed["ProtocolGovernor"].address)
 
     def _is_scheduled(self, operation: list[Any]) -> bool:
         functions = self._timelock.functions
@@ -173,6 +191,8 @@ class Governance:
             "functions": {f"{n}.{s}": self._function_role(n, s) for n, s in RESTRICTED},
             "timelock": {name: self._timelock_members(role) for name, role in _TIMELOCK_ROLES.items()},
             "timelock_delay_s": self._timelock.functions.getMinDelay().call(),
+            "governor_delay_s": self._manager.functions.hasRole(PROTOCOL, self._governor).call()[1],
+            "network_token": self._distributed(),
             "exit_delay_s": self._escrow.functions.exitDelay().call(),
             "fee_bp": self._router.functions.feeBp().call(),
             "treasury": self._router.functions.treasury().call(),
@@ -181,7 +201,7 @@ class Governance:
         }
         timelock = self._timelock.address
         expected = {
-            "roles": {name: [timelock] for name in _ROLE_NAMES.values()},
+            "roles": {name: [timelock] for name in _ROLE_NAMES.values()} | {"protocol": [self._governor]},
             "functions": {f"{n}.{s}": role for (n, s), role in RESTRICTED.items()},
             "timelock": {
                 "DEFAULT_ADMIN_ROLE": [timelock],
@@ -190,6 +210,8 @@ class Governance:
                 "EXECUTOR_ROLE": [Web3.to_checksum_address(ZERO_ADDRESS)],
             },
             "timelock_delay_s": self._exit_delay_s,
+            "governor_delay_s": self._exit_delay_s,
+            "network_token": {account: str(amount) for account, amount in self._distribution.items()},
             "exit_delay_s": self._exit_delay_s,
             "fee_bp": INITIAL_FEE_BP,
             "treasury": timelock,
@@ -204,6 +226,13 @@ class Governance:
         if wrong:
             raise RoleTableWrong("; ".join(wrong))
         return found
+
+    def _distributed(self) -> dict[str, str]:
+        """Who got the network token when it was made, whoever has it now."""
+        logs = self._token.events.Transfer().get_logs(
+            from_block=self._from_block, argument_filters={"from": ZERO_ADDRESS}
+        )
+        return {log["args"]["to"]: str(log["args"]["value"]) for log in logs}
 
     def _listed(self, name: str) -> str:
         return str(self._directory.functions.activeOf(name.encode().ljust(32, b"\0")).call())

@@ -22,6 +22,9 @@ GENERATION: Final = 1
 ZERO_ADDRESS: Final = "0x" + "00" * 20
 
 Addresses = dict[str, str]
+# Who gets how much of the network token, in its smallest unit.
+Distribution = dict[str, int]
+NETWORK_SUPPLY: Final = 10**9 * 10**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,9 @@ _ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
         a["AssetGovernor"],
     ],
     "BreachBook": lambda a: [a["Directory"], a["AssetRegistry"], a["PlanBook"], a["License"]],
+    # Its arguments are the distribution; see `place`.
+    "NetworkToken": lambda a: [],
+    "ProtocolGovernor": lambda a: [a["NetworkToken"], a["AccessManager"]],
     "TestUSD": lambda a: [],
 }
 LISTED: Final = (
@@ -96,15 +102,21 @@ def _address(salt: bytes, init_code: bytes) -> str:
     return to_checksum_address(keccak(packed)[-20:])
 
 
-def place(deployer: str, *, with_test_money: bool) -> dict[str, Placed]:
-    """Every contract that this deployer puts on a chain, in order."""
+def place(deployer: str, *, with_test_money: bool, distribution: Distribution) -> dict[str, Placed]:
+    """Every contract that this deployer puts on a chain, in order.
+
+    Another distribution is another network token and governor, at other addresses.
+    """
     addresses: Addresses = {"deployer": deployer}
     placed: dict[str, Placed] = {}
     for name, arguments in _ARGUMENTS.items():
         if name == "TestUSD" and not with_test_money:
             continue
         artifact = load(name)
-        salt, init_code = _salt(deployer, name), artifact.init_code(arguments(addresses), addresses)
+        given = arguments(addresses)
+        if name == "NetworkToken":
+            given = [list(distribution), list(distribution.values())]
+        salt, init_code = _salt(deployer, name), artifact.init_code(given, addresses)
         addresses[name] = _address(salt, init_code)
         placed[name] = Placed(artifact, addresses[name], salt, init_code)
     return placed

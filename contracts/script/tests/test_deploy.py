@@ -23,8 +23,9 @@ SCRIPTS = Path(__file__).resolve().parents[1]
 ANVIL = SCRIPTS.parent / "node_modules/.bin/anvil"
 DEPLOYER, OPERATOR, RECEIPT_KEY, STRANGER = (dev_account(i) for i in range(4))
 EXIT_DELAY_S = 10
+SUPPLY = 10**9 * 10**18
 # EIP-712 keeps the chain's id in the code of what signatures are made for.
-CODE_DIFFERS = {"TestUSD", "Market"}
+CODE_DIFFERS = {"TestUSD", "Market", "NetworkToken", "ProtocolGovernor"}
 
 
 @pytest.fixture
@@ -79,12 +80,20 @@ def _arguments(node: Anvil, folder: Path, *more: object) -> list[object]:
     ]
 
 
-async def _deploy(node: Anvil, folder: Path, exit_delay_s: int = EXIT_DELAY_S) -> dict[str, Any]:
-    arguments = _arguments(node, folder, "--exit-delay-s", exit_delay_s, "--json")
+async def _deploy(
+    node: Anvil, folder: Path, exit_delay_s: int = EXIT_DELAY_S, *more: object
+) -> dict[str, Any]:
+    arguments = _arguments(node, folder, "--exit-delay-s", exit_delay_s, "--json", *more)
     status, out, error = await _run("deploy", *arguments)
     assert status == 0, error
     result: dict[str, Any] = json.loads(out)
     return result
+
+
+def _stated(folder: Path, parts: dict[str, int]) -> tuple[object, ...]:
+    path = folder / "distribution.json"
+    path.write_text(json.dumps({account: str(amount) for account, amount in parts.items()}))
+    return "--distribution", path
 
 
 def _chains(folder: Path) -> dict[int, dict[str, Any]]:
@@ -212,6 +221,7 @@ async def test_a_deployment_that_was_cut_off_goes_on(
         "admin": [timelock],
         "directory": [timelock],
         "parameter": [timelock],
+        "protocol": [to_checksum_address(result["chain"]["contracts"]["ProtocolGovernor"])],
     }
 
 
@@ -219,13 +229,14 @@ async def test_the_deployer_keeps_no_role(chain: Anvil, tmp_path: Path) -> None:
     contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
     manager = _contract(chain, contracts, "AccessManager")
     deployer = to_checksum_address(DEPLOYER.address)
-    for role in range(3):
+    for role in range(4):
         assert manager.functions.hasRole(role, deployer).call() == [False, 0]
     refused = keccak(text="AccessManagedUnauthorized(address)")[:4].hex()
     for name, call in (
         ("Directory", ("advance", to_checksum_address(contracts["LicenseSale"]), 2)),
         ("UsageEscrow", ("setExitDelay", 60)),
         ("RevenueRouter", ("setFee", 0)),
+        ("Directory", ("pauseEntry", to_checksum_address(contracts["LicenseSale"]), 1)),
     ):
         function = _contract(chain, contracts, name).functions[call[0]](*call[1:])
         with pytest.raises(Exception, match=refused):
@@ -275,13 +286,16 @@ async def test_a_setting_that_is_off_fails_the_deployment(
 
 
 async def test_outside_development_chains_there_is_no_test_money(real_chain: Anvil, tmp_path: Path) -> None:
-    result = await _deploy(real_chain, tmp_path, exit_delay_s=72 * 3600)
+    result = await _deploy(real_chain, tmp_path, 72 * 3600, *_stated(tmp_path, {OPERATOR.address: SUPPLY}))
     assert "TestUSD" not in result["chain"]["contracts"]
     assert result["governance"]["exit_delay_s"] == 72 * 3600
 
 
 async def test_outside_development_chains_an_exit_is_never_short(real_chain: Anvil, tmp_path: Path) -> None:
-    status, _, error = await _run("deploy", *_arguments(real_chain, tmp_path, "--exit-delay-s", 3600))
+    stated = _stated(tmp_path, {OPERATOR.address: SUPPLY})
+    status, _, error = await _run(
+        "deploy", *_arguments(real_chain, tmp_path, "--exit-delay-s", 3600, *stated)
+    )
     assert (status, error) == (1, "deploy: an exit delay below 259200 s needs a development chain\n")
     assert await real_chain.block_number() == 0
 
@@ -341,3 +355,32 @@ async def test_a_registration_on_the_wrong_chain_is_refused(
     wrong = ("--rpc-url", second_chain.rpc_url)
     status, _, error = await _run("register_operator", *_registration(tmp_path, *wrong))
     assert (status, error) == (1, "register_operator: the node answers for chain 31338, not 31337\n")
+
+
+async def test_the_network_token_is_distributed_as_stated(chain: Anvil, tmp_path: Path) -> None:
+    parts = {OPERATOR.address: SUPPLY - 10**24, STRANGER.address: 10**24}
+    result = await _deploy(chain, tmp_path, EXIT_DELAY_S, *_stated(tmp_path, parts))
+    expected = {to_checksum_address(account): str(amount) for account, amount in parts.items()}
+    assert result["governance"]["network_token"] == expected
+    assert result["governance"]["governor_delay_s"] == EXIT_DELAY_S
+    contracts = result["chain"]["contracts"]
+    token = _contract(chain, contracts, "NetworkToken").functions
+    assert token.totalSupply().call() == SUPPLY
+    governor = _contract(chain, contracts, "ProtocolGovernor").functions
+    assert governor.token().call() == to_checksum_address(contracts["NetworkToken"])
+
+
+@pytest.mark.parametrize("parts", [{}, {OPERATOR.address: SUPPLY - 1}, {OPERATOR.address: 0, "0x12": SUPPLY}])
+async def test_a_distribution_that_is_not_the_supply_is_refused(
+    chain: Anvil, tmp_path: Path, parts: dict[str, int]
+) -> None:
+    status, _, error = await _run("deploy", *_arguments(chain, tmp_path, *_stated(tmp_path, parts)))
+    assert status == 1
+    assert "distribution.json" in error
+
+
+async def test_outside_development_chains_the_distribution_is_stated(
+    real_chain: Anvil, tmp_path: Path
+) -> None:
+    status, _, error = await _run("deploy", *_arguments(real_chain, tmp_path))
+    assert (status, error) == (1, "deploy: --distribution must say who gets the network token\n")

@@ -19,6 +19,15 @@ interface IDirectory {
     /// @notice The status of a listed contract changed.
     event StatusChanged(bytes32 indexed name, address indexed target, Status status);
 
+    /// @notice The entry of an active contract is closed until then, Unix seconds.
+    event EntryPaused(bytes32 indexed name, address indexed target, uint64 until);
+
+    /// @notice The entry is closed until then.
+    error Directory_EntryPaused(address target, uint64 until);
+    /// @notice A pause ends later than now, and at most `MAX_PAUSE` later.
+    error Directory_InvalidPause(address target, uint64 until);
+    /// @notice The last pause ends or ended then; the next one begins `PAUSE_REST` later at the earliest.
+    error Directory_PausedBefore(address target, uint64 until);
     /// @notice Another contract of that name is active; retire it first.
     error Directory_NameTaken(bytes32 name, address active);
     /// @notice The contract is listed already; a generation is listed once.
@@ -38,6 +47,10 @@ interface IDirectory {
     /// @notice Moves `target` one step: Active → Retiring → Retired. Restricted.
     function advance(address target, Status to) external;
 
+    /// @notice Closes the entry of an active contract until then, for at most `MAX_PAUSE`. Restricted. Exits, claims and
+    /// settlement ask nobody whether an entry is paused.
+    function pauseEntry(address target, uint64 until) external;
+
     /// @notice Status of a contract, None when it was never listed.
     function statusOf(address target) external view returns (Status);
 
@@ -51,6 +64,10 @@ interface IDirectory {
     /// @notice The active contract of a name, the zero address when there is none.
     function activeOf(bytes32 name) external view returns (address);
 
-    /// @notice Reverts with `Directory_NotActive` unless `target` is active.
+    /// @notice End of the last pause of a contract's entry, 0 when there was none.
+    function pausedUntil(address target) external view returns (uint64);
+
+    /// @notice Reverts with `Directory_NotActive` unless `target` is active, and with `Directory_EntryPaused` while its
+    /// entry is paused. For entries alone.
     function requireActive(address target) external view;
 }

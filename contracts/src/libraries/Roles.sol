@@ -9,10 +9,13 @@ import {TimelockController} from "@openzeppelin/contracts/governance/TimelockCon
 import {AccessManager} from "@openzeppelin/contracts/access/manager/AccessManager.sol";
 
 /// @title Roles of the AccessManager
-/// @notice The admin is 0. After the deployment, all of them belong to the timelock alone.
+/// @notice The admin is 0. After the deployment, PROTOCOL belongs to the ProtocolGovernor alone, the others to the timelock.
 library Roles {
     /// @notice Lists contracts in the Directory and retires them.
     uint64 internal constant DIRECTORY = 1;
-    /// @notice Schedules the protocol fee and the exit delay.
+    /// @notice Schedules the exit delay.
     uint64 internal constant PARAMETER = 2;
+    /// @notice What holders of the network token vote on: the fee, a pause of entries, the parameters of gates. Its
+    /// member is the ProtocolGovernor, whose every call waits as long as an exit.
+    uint64 internal constant PROTOCOL = 3;
 }

@@ -34,6 +34,7 @@ IGNORED: dict[str, frozenset[str]] = {
 UNWATCHED = frozenset(
     {
         *("AccessManager", "AssetGovernor", "AssetTimelock", "BreachBook", "Directory", "Market"),
+        *("NetworkToken", "ProtocolGovernor"),
         *("Shares", "SharesFactory", "TestUSD", "TimelockController"),
     }
 )
