@@ -82,6 +82,8 @@ class Chain:
         self.chain_id = int(entry["chain_id"])
         self.rpc_url = str(entry["rpc_url"])
         self.addresses: dict[str, str] = entry["contracts"]
+        # Earlier generations of a contract, oldest first.
+        self.former: dict[str, list[str]] = entry.get("former", {})
         self._session = requests.Session()
         provider = HTTPProvider(
             self.rpc_url, request_kwargs={"timeout": RPC_TIMEOUT_S}, session=self._session
@@ -280,6 +282,21 @@ class Chain:
         role = bytes(self.call("License", "USER_ROLE"))
         token = Web3.to_checksum_address(self.addresses["License"])
         return self.send("License", "revokeRole", token, token_id, role)
+
+    def migrate_license(self, token_id: int) -> Sent:
+        """Takes a license out of a retiring contract into the newest one, under its id and with what is left of it."""
+        for address in self.former.get("License", []):
+            left = self.naming({"License": address})
+            try:
+                left.call("License", "ownerOf", token_id)
+            except ChainError:
+                continue
+            return left.send("License", "migrate", token_id)
+        raise ChainError(
+            "license_unknown",
+            f"no earlier generation has license {token_id}",
+            "it has moved already, or never was",
+        )
 
     def claim_refund(self) -> int:
         """Claims what the wallet is owed for licenses that were revoked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import astuple
+from pathlib import Path as Folder
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from licet_indexer.settings import IndexerSettings
 from licet_indexer.testing.pilot import catch_up, leading
 from licet_kit.db import open_engine, reading
 from licet_kit.testing.deployment import DeployedChain
+from licet_kit.testing.generations import succeed_licenses
 from licet_kit.testing.plugin import CreateDatabase, StartChain
 from licet_schemas import settlement
 from licet_schemas.abi import load_abi
@@ -31,6 +33,7 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 DAY_S = 86_400
 PUBLISHER, BUYER, SECOND = 2, 3, 4
 PRICE, UNIT_PRICE = 5_000_000, 100
+ROOT = Folder(__file__).resolve().parents[4]
 
 
 class Path:
@@ -187,6 +190,18 @@ class Path:
         lines = [(i.source, i.asset_id, i.window, i.amount, i.payer_root, i.records) for i in items]
         await self.send(self.operator, "UsageEscrow", "settle", batch, root, "file://leaves", lines)
 
+    async def migrate(self) -> str:
+        """Takes license 2 into the next generation and buys one there; returns the former contract."""
+        former = await succeed_licenses(self.deployed, ROOT)
+        await self.send(self.of(SECOND), "License", "migrate", 2)
+        for name in former:
+            address = checksum(self.deployed.contracts[name])
+            self.contracts[name] = self.w3.eth.contract(address, abi=load_abi(name))
+        buyer = checksum(self.of(BUYER))
+        await self.send(buyer, "TestUSD", "approve", self.contracts["LicenseSale"].address, 10**12)
+        await self.send(buyer, "LicenseSale", "purchase", 1, buyer, PRICE)
+        return former["License"]
+
     async def collect(self) -> None:
         delay = await self.view("UsageEscrow", "exitDelay")
         await self.deployed.anvil.advance(delay + 1)
@@ -323,7 +338,14 @@ async def test_royalties_wait_for_the_parent(path: Path, engine: AsyncEngine) ->
 
 async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, engine: AsyncEngine) -> None:
     await path.mandate()
+    former = await path.migrate()
     await follow(engine, followed(path))
+    fresh, chain_id = 2**64 + 1, followed(path).chain_id
+    for token_id in (2, fresh):
+        kept = await row_of(engine, r.License, chain_id, token_id)
+        assert kept.contract == path.deployed.contracts["License"]
+        assert kept.holder == (await path.view("License", "ownerOf", token_id)).lower()
+    assert (await row_of(engine, r.License, chain_id, 1)).contract == former
     async with reading(engine) as session:
         rows = await session.execute(
             sa.text("SELECT payload FROM outbox WHERE topic = 'chain.event' ORDER BY id")
@@ -338,7 +360,10 @@ async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, e
     assert [(m.token_id, m.plan_id, m.asset_id, m.to) for m in moved] == [
         ("3", "1", path.asset, "0x" + "00" * 20),
         ("2", "1", path.asset, path.of(SECOND)),
+        ("2", "1", path.asset, "0x" + "00" * 20),
     ]
+    came = [e.license_migrated for e in events if e.HasField("license_migrated")]
+    assert [(m.token_id, m.asset_id, m.holder) for m in came] == [("2", path.asset, path.of(SECOND))]
     ended = [e.license_revoked for e in events if e.HasField("license_revoked")]
     assert [(x.token_id, x.plan_id, x.asset_id) for x in ended] == [("4", "1", path.asset)]
     through = [e.mandate_drawn for e in events if e.HasField("mandate_drawn")]

@@ -55,6 +55,18 @@ def trial(
     )
 
 
+def migrate(
+    context: typer.Context,
+    license_id: LicenseId,
+) -> None:
+    """Takes a license into the next generation of its contract."""
+    output: Output = context.obj
+    client = connect(context)
+    with output.step("moving the license"):
+        sent = client.chain.migrate_license(license_id)
+    output.show({"license": license_id, "tx_hash": sent.tx_hash}, "license moved")
+
+
 def delegate(
     context: typer.Context,
     license_id: LicenseId,
