@@ -38,7 +38,8 @@ def activated(digest: bytes) -> Said:
 
 
 def created(plan_id: int) -> Said:
-    price, limits = (TOKEN, 5_000_000, 3600, 100, 7, "request"), (10, True, 5, 1000, OPERATOR, 7 * 86_400)
+    price = (TOKEN, 50, 3, 5_000_000, 3600, 100, 7, 600, 20, "request")
+    limits = (10, True, 5, 1000, OPERATOR, 7 * 86_400, 4)
     values = {
         "planId": plan_id,
         "assetId": A,
@@ -58,6 +59,7 @@ def purchased(token_id: int) -> Said:
         "price": 5_000_000,
         "startTime": 10,
         "endTime": 20,
+        "trial": False,
     }
     return "LicenseSale", event_entry("LicenseSale", "LicensePurchased", values)
 

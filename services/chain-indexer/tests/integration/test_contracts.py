@@ -276,6 +276,8 @@ async def test_mirror_says_what_the_contracts_say(path: Path, engine: AsyncEngin
         assert (plan.price, plan.period_s, plan.included_units, plan.unit_price) == tuple(terms[4:8])
         assert (plan.metering_rule, plan.requests_per_s, plan.transferable) == tuple(terms[10:13])
         assert (plan.optimistic_units, plan.optimistic_amount) == tuple(terms[13:15])
+        assert (plan.supply, plan.per_recipient) == tuple(terms[2:4])
+        assert (plan.trial_period_s, plan.trial_units, plan.seats) == (*terms[8:10], terms[17])
         assert (plan.server, plan.terms_digest) == (terms[15].lower(), "0x" + terms[18].hex())
 
     for number in (1, 2):

@@ -104,6 +104,11 @@ class PlanOut(RowOut):
     optimistic_amount: Decimal
     server: Address
     terms_digest: Hash
+    supply: int
+    per_recipient: int
+    trial_period_s: int
+    trial_units: int
+    seats: int
 
 
 class LicenseOut(RowOut):

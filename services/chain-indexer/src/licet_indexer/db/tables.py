@@ -193,6 +193,11 @@ class PlanRow(MirrorBase, table=True):
     optimistic_amount: int = Field(sa_type=Amount)
     server: str
     terms_digest: str
+    supply: int = Field(sa_type=Amount)
+    per_recipient: int = Field(sa_type=sa.BigInteger)
+    trial_period_s: int = Field(sa_type=Amount)
+    trial_units: int = Field(sa_type=Amount)
+    seats: int = Field(sa_type=sa.BigInteger)
 
 
 class LicenseRow(MirrorBase, table=True):

@@ -188,6 +188,11 @@ def _fold_plan(payload: p.PlanCreated | p.PlanClosed, at: Site, rows: r.Rows) ->
             optimistic_amount=terms.optimistic_amount,
             server=terms.server,
             terms_digest=terms.terms_digest,
+            supply=terms.supply,
+            per_recipient=terms.per_recipient,
+            trial_period_s=terms.trial_period_s,
+            trial_units=terms.trial_units,
+            seats=terms.seats,
         )
     )
 

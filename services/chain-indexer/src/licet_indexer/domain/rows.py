@@ -73,6 +73,11 @@ class Plan(Row):
     optimistic_amount: int
     server: str
     terms_digest: str
+    supply: int
+    per_recipient: int
+    trial_period_s: int
+    trial_units: int
+    seats: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
