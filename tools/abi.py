@@ -36,6 +36,7 @@ OWN = (
     "SharesFactory",
     "TestUSD",
     "UsageEscrow",
+    "ComplianceGate",
 )
 OPENZEPPELIN = ("AccessManager", "TimelockController")
 

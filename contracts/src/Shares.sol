@@ -19,6 +19,7 @@ import {IERC7943Fungible} from "./interfaces/IERC7943.sol";
 import {IRevenueRouter} from "./interfaces/IRevenueRouter.sol";
 import {IShares} from "./interfaces/IShares.sol";
 import {ITransferGate} from "./interfaces/ITransferGate.sol";
+import {Gates} from "./libraries/Gates.sol";
 import {Names} from "./libraries/Names.sol";
 import {PerShare} from "./libraries/PerShare.sol";
 import {Vesting} from "./libraries/Vesting.sol";
@@ -27,6 +28,7 @@ import {Vesting} from "./libraries/Vesting.sol";
 contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, ReentrancyGuardTransient {
     using PerShare for PerShare.Pool;
     using PerShare for PerShare.Holding;
+    using Gates for Gates.Rules;
     using Math for uint256;
     using SafeERC20 for IERC20;
 
@@ -50,17 +52,10 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
         bool isExcluded;
     }
 
-    struct Rules {
-        address gate;
-        uint8 currencies;
-        bool votes;
-    }
-
     IDirectory private immutable _directory;
 
-    bytes32 private _assetId;
     address private _timelock;
-    Rules private _rules;
+    Gates.Rules private _rules;
     PerShare.Supply private _supply;
     PerShare.Pool[MAX_CURRENCIES] private _pools;
     mapping(address currency => uint256 ordinal) private _ordinals;
@@ -79,7 +74,7 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
     }
 
     modifier onlyGate() {
-        if (msg.sender != _rules.gate) revert Shares_NotGate(msg.sender);
+        if (msg.sender != address(_rules.gate)) revert Shares_NotGate(msg.sender);
         _;
     }
 
@@ -87,8 +82,8 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
     function initialize(Terms calldata terms, bytes32 assetId_, address timelock_) external initializer {
         __ERC20_init(terms.name, terms.symbol);
         __ERC20Permit_init(terms.name);
-        (_assetId, _timelock) = (assetId_, timelock_);
-        (_rules.gate, _rules.votes) = (terms.gate, terms.votes);
+        (_rules.assetId, _timelock) = (assetId_, timelock_);
+        (_rules.gate, _rules.votes) = (ITransferGate(terms.gate), terms.votes);
         for (uint256 i = 0; i < terms.currencies.length; ++i) {
             _addCurrency(terms.currencies[i]);
         }
@@ -118,15 +113,20 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
 
     /// @inheritdoc IShares
     function claim(address currency) external nonReentrant returns (uint128 amount) {
-        uint256 index = _indexOf(currency);
-        PerShare.Holding storage holding = _holdings[msg.sender][index];
-        uint128 perShare = _pools[index].fold(_supply);
-        if (!_accounts[msg.sender].isExcluded) holding.accrue(perShare, balanceOf(msg.sender));
-        amount = holding.owed;
-        if (amount == 0) revert Shares_NothingToClaim(msg.sender, currency);
-        holding.owed = 0;
-        emit RevenueClaimed(msg.sender, currency, amount);
-        IERC20(currency).safeTransfer(msg.sender, amount);
+        return _claim(currency, msg.sender);
+    }
+
+    /// @inheritdoc IShares
+    function claimTo(address currency, address to) external nonReentrant returns (uint128 amount) {
+        emit PaidInstead(msg.sender, to);
+        return _claim(currency, to);
+    }
+
+    /// @inheritdoc IShares
+    function endDelegation(address account) external {
+        address delegatee = delegates(account);
+        if (_rules.allowsVote(delegatee)) revert Shares_DelegateMayVote(account, delegatee);
+        super._delegate(account, address(0));
     }
 
     /// @inheritdoc IShares
@@ -158,14 +158,12 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
 
     /// @inheritdoc IERC7943Fungible
     function canSend(address account) public view returns (bool) {
-        address gate_ = _rules.gate;
-        return gate_ == address(0) || ITransferGate(gate_).canSend(_assetId, account);
+        return _rules.allowsSend(account);
     }
 
     /// @inheritdoc IERC7943Fungible
     function canReceive(address account) public view returns (bool) {
-        address gate_ = _rules.gate;
-        return account != address(this) && (gate_ == address(0) || ITransferGate(gate_).canReceive(_assetId, account));
+        return account != address(this) && _rules.allowsReceive(account);
     }
 
     /// @inheritdoc IERC7943Fungible
@@ -173,9 +171,7 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
         if (from == address(0) || to == address(0)) return false;
         uint256 held = Math.max(unvestedOf(from), _frozen[from]);
         if (amount > balanceOf(from).saturatingSub(held)) return false;
-        address gate_ = _rules.gate;
-        return canSend(from) && canReceive(to)
-            && (gate_ == address(0) || ITransferGate(gate_).canTransfer(_assetId, from, to, amount));
+        return canSend(from) && canReceive(to) && _rules.allowsTransfer(from, to, amount);
     }
 
     /// @inheritdoc IERC7943Fungible
@@ -186,8 +182,8 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
     /// @inheritdoc IShares
     function claimableOf(address account, address currency) external view returns (uint256) {
         uint256 index = _indexOf(currency);
-        PerShare.Holding memory holding = _holdings[account][index];
         if (_accounts[account].isExcluded) return 0;
+        PerShare.Holding memory holding = _holdings[account][index];
         return holding.due(_pools[index].folded(_supply), balanceOf(account));
     }
 
@@ -229,7 +225,7 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
 
     /// @inheritdoc IShares
     function assetId() external view returns (bytes32) {
-        return _assetId;
+        return _rules.assetId;
     }
 
     /// @inheritdoc IShares
@@ -239,7 +235,7 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
 
     /// @inheritdoc IShares
     function gate() external view returns (address) {
-        return _rules.gate;
+        return address(_rules.gate);
     }
 
     /// @inheritdoc IShares
@@ -268,6 +264,20 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
     /// @notice Next nonce of an account, for ERC-2612 and for delegation by signature.
     function nonces(address owner) public view override(ERC20PermitUpgradeable, NoncesUpgradeable) returns (uint256) {
         return super.nonces(owner);
+    }
+
+    function _claim(address currency, address to) private returns (uint128 amount) {
+        uint256 index = _indexOf(currency);
+        PerShare.Holding storage holding = _holdings[msg.sender][index];
+        uint128 perShare = _pools[index].fold(_supply);
+        if (!_accounts[msg.sender].isExcluded) holding.accrue(perShare, balanceOf(msg.sender));
+        amount = holding.owed;
+        if (amount == 0) revert Shares_NothingToClaim(msg.sender, currency);
+        bool isAllowed = to != address(this) && _rules.allowsPayment(msg.sender, to);
+        if (!isAllowed) revert Shares_CannotBePaid(msg.sender, to);
+        holding.owed = 0;
+        emit RevenueClaimed(msg.sender, currency, amount);
+        IERC20(currency).safeTransfer(to, amount);
     }
 
     function _addCurrency(address currency) private {
@@ -335,20 +345,10 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
         internal
         override(ERC20Upgradeable, ERC20VotesUpgradeable)
     {
-        _requireAllowed(from, to, value);
+        if (to == address(this)) revert ERC7943CannotReceive(to);
+        _rules.requireTransfer(from, to, value);
         if (from != address(0)) _requireFree(from, value);
         _move(from, to, value);
-    }
-
-    function _requireAllowed(address from, address to, uint256 value) private view {
-        if (to == address(this)) revert ERC7943CannotReceive(to);
-        address gate_ = _rules.gate;
-        if (gate_ == address(0)) return;
-        if (from != address(0) && !canSend(from)) revert ERC7943CannotSend(from);
-        if (!canReceive(to)) revert ERC7943CannotReceive(to);
-        if (!ITransferGate(gate_).canTransfer(_assetId, from, to, value)) {
-            revert ERC7943CannotTransfer(from, to, value);
-        }
     }
 
     /// @dev Vesting and frozen shares may be the same ones. A balance that is too low is told by ERC-20 itself.
@@ -357,7 +357,7 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
         if (value > balance) return;
         uint256 free = balance.saturatingSub(unvestedOf(from));
         if (value > free) revert Shares_Unvested(from, value, free);
-        if (_rules.gate == address(0)) return;
+        if (_rules.isOpen()) return;
         free = balance.saturatingSub(_frozen[from]);
         if (value > free) revert ERC7943InsufficientUnfrozenBalance(from, value, free);
     }
@@ -365,6 +365,8 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
     function _move(address from, address to, uint256 value) private {
         // Where nothing moves nothing is accrued, or anyone could round others' accounts down.
         if (value == 0 || from == to) return super._update(from, to, value);
+        // Else its delegate, who may not vote any more, would get votes with each share that it receives.
+        if (_rules.votes && !_rules.allowsVote(delegates(to))) super._delegate(to, address(0));
         (bool fromExcluded, bool toExcluded) = (_accounts[from].isExcluded, _accounts[to].isExcluded);
         uint256 count = _rules.currencies;
         for (uint256 i = 0; i < count; ++i) {
@@ -385,7 +387,7 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
 
     function _delegate(address account, address delegatee) internal override {
         if (!_rules.votes) revert Shares_WithoutVotes();
-        if (delegatee != address(0) && !canReceive(delegatee)) revert ERC7943CannotReceive(delegatee);
+        if (!_rules.allowsVote(delegatee)) revert ERC7943CannotReceive(delegatee);
         super._delegate(account, delegatee);
     }
 }

@@ -7,6 +7,7 @@ import {IERC721} from "@openzeppelin/contracts/token/ERC721/IERC721.sol";
 import {IAssetGovernor} from "./interfaces/IAssetGovernor.sol";
 import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {IAssetTimelock} from "./interfaces/IAssetTimelock.sol";
+import {IComplianceGate} from "./interfaces/IComplianceGate.sol";
 import {IDirectory} from "./interfaces/IDirectory.sol";
 import {IShares} from "./interfaces/IShares.sol";
 import {ISharesFactory} from "./interfaces/ISharesFactory.sol";
@@ -18,12 +19,20 @@ contract SharesFactory is ISharesFactory {
     address private immutable _shares;
     address private immutable _timelock;
     address private immutable _governor;
+    IComplianceGate private immutable _gate;
 
     mapping(bytes32 assetId => uint256) private _counts;
     mapping(bytes32 assetId => Parts) private _parts;
 
-    constructor(IDirectory directory, IAssetRegistry registry, address shares, address timelock, address governor) {
-        (_directory, _registry) = (directory, registry);
+    constructor(
+        IDirectory directory,
+        IAssetRegistry registry,
+        address shares,
+        address timelock,
+        address governor,
+        IComplianceGate gate
+    ) {
+        (_directory, _registry, _gate) = (directory, registry, gate);
         (_shares, _timelock, _governor) = (shares, timelock, governor);
     }
 
@@ -37,6 +46,8 @@ contract SharesFactory is ISharesFactory {
         if ((order.steward == address(0)) != votes) revert SharesFactory_InvalidSteward(order.steward, votes);
         parts = _clone(assetId, votes);
         _parts[assetId] = parts;
+        // Before the supply exists: the gate is asked about every share of it.
+        _gate.admit(assetId, order.shares.gate, parts.shares, parts.timelock);
         IShares(parts.shares).initialize(order.shares, assetId, parts.timelock);
         if (votes) IAssetGovernor(parts.governor).initialize(order.ballot, parts.shares, parts.timelock);
         address proposer = votes ? parts.governor : order.steward;

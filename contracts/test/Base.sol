@@ -9,6 +9,7 @@ import {AssetGovernor} from "../src/AssetGovernor.sol";
 import {AssetRegistry} from "../src/AssetRegistry.sol";
 import {AssetTimelock} from "../src/AssetTimelock.sol";
 import {BreachBook} from "../src/BreachBook.sol";
+import {ComplianceGate} from "../src/ComplianceGate.sol";
 import {Directory} from "../src/Directory.sol";
 import {License} from "../src/License.sol";
 import {LicenseSale} from "../src/LicenseSale.sol";
@@ -52,6 +53,7 @@ abstract contract Base is Test {
     Market internal market;
     SharesFactory internal sharesFactory;
     BreachBook internal breachBook;
+    ComplianceGate internal complianceGate;
     TestUSD internal usd;
 
     BatchRoots internal batchRoots;
@@ -86,7 +88,8 @@ abstract contract Base is Test {
         address sharesCode = address(new Shares(directory));
         address timelockCode = address(new AssetTimelock(directory, registry));
         address governorCode = address(new AssetGovernor(directory));
-        sharesFactory = new SharesFactory(directory, registry, sharesCode, timelockCode, governorCode);
+        complianceGate = new ComplianceGate(directory, registry);
+        sharesFactory = new SharesFactory(directory, registry, sharesCode, timelockCode, governorCode, complianceGate);
         breachBook = new BreachBook(directory, registry, planBook, license);
         usd = new TestUSD();
     }
@@ -110,6 +113,7 @@ abstract contract Base is Test {
         directory.list("Market", address(market));
         directory.list("SharesFactory", address(sharesFactory));
         directory.list("BreachBook", address(breachBook));
+        directory.list("ComplianceGate", address(complianceGate));
         escrow.setExitDelay(EXIT_DELAY);
     }
 

@@ -228,8 +228,33 @@ contract SharesAttacksTest is SharesBase {
         vm.prank(alice);
         shares.transfer(bob, 11);
         _share(900);
-        gate.bar(alice, true);
         assertEq(_claim(alice), 600);
+    }
+
+    function test_gate_WhoMayNotBePaidKeepsItOrNamesAnother() external {
+        _gated();
+        _share(900);
+        gate.bar(alice, true);
+        bytes memory refusal = abi.encodeWithSelector(IShares.Shares_CannotBePaid.selector, alice, alice);
+        vm.expectRevert(refusal);
+        _claim(alice);
+        assertEq(_claimable(alice), 600);
+        vm.expectEmit(address(shares));
+        emit IShares.PaidInstead(alice, bob);
+        vm.startPrank(alice);
+        assertEq(shares.claimTo(address(usd), bob), 600);
+        vm.expectRevert(abi.encodeWithSelector(IShares.Shares_NothingToClaim.selector, alice, address(usd)));
+        shares.claimTo(address(usd), bob);
+        vm.stopPrank();
+        assertEq(usd.balanceOf(bob), 600);
+    }
+
+    function test_claimTo_RevertWhen_ItWouldGoToTheSharesThemselves() external {
+        _share(900);
+        vm.expectRevert(abi.encodeWithSelector(IShares.Shares_CannotBePaid.selector, alice, address(shares)));
+        vm.prank(alice);
+        shares.claimTo(address(usd), address(shares));
+        assertEq(_claimable(alice), 600);
     }
 
     function test_gate_AForcedTransferLeavesWhatWasEarned() external {
@@ -243,6 +268,8 @@ contract SharesAttacksTest is SharesBase {
         gate.force(shares, alice, bob, ALICES / 2);
         assertEq(shares.balanceOf(bob), BOBS + ALICES / 2);
         assertEq(shares.getFrozenTokens(alice), ALICES / 2);
+        assertEq(_claimable(alice), 600);
+        gate.bar(alice, false);
         assertEq(_claim(alice), 600);
         assertEq(_claim(bob), 300);
     }

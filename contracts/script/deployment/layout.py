@@ -66,12 +66,14 @@ _ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
     "Shares": lambda a: [a["Directory"]],
     "AssetTimelock": lambda a: [a["Directory"], a["AssetRegistry"]],
     "AssetGovernor": lambda a: [a["Directory"]],
+    "ComplianceGate": lambda a: [a["Directory"], a["AssetRegistry"]],
     "SharesFactory": lambda a: [
         a["Directory"],
         a["AssetRegistry"],
         a["Shares"],
         a["AssetTimelock"],
         a["AssetGovernor"],
+        a["ComplianceGate"],
     ],
     "BreachBook": lambda a: [a["Directory"], a["AssetRegistry"], a["PlanBook"], a["License"]],
     # Its arguments are the distribution; see `place`.
@@ -89,6 +91,7 @@ LISTED: Final = (
     "Market",
     "SharesFactory",
     "BreachBook",
+    "ComplianceGate",
 )
 
 

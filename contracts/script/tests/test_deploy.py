@@ -25,7 +25,7 @@ DEPLOYER, OPERATOR, RECEIPT_KEY, STRANGER = (dev_account(i) for i in range(4))
 EXIT_DELAY_S = 10
 SUPPLY = 10**9 * 10**18
 # EIP-712 keeps the chain's id in the code of what signatures are made for.
-CODE_DIFFERS = {"TestUSD", "Market", "NetworkToken", "ProtocolGovernor"}
+CODE_DIFFERS = {"TestUSD", "Market", "NetworkToken", "ProtocolGovernor", "ComplianceGate"}
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ interface IShares is IERC7943Fungible {
     event RevenueCollected(address indexed router, address indexed currency, uint128 amount, uint128 received);
     /// @notice A holder was paid.
     event RevenueClaimed(address indexed account, address indexed currency, uint128 amount);
+    /// @notice What was claimed went to somebody whom the holder named.
+    event PaidInstead(address indexed account, address indexed to);
     /// @notice Revenue in this token is shared out from now on.
     event CurrencyAdded(address indexed currency);
     /// @notice Shares of the account vest.
@@ -78,6 +80,10 @@ interface IShares is IERC7943Fungible {
     error Shares_TooMuch(address currency, uint256 amount);
     /// @notice The caller has nothing to claim.
     error Shares_NothingToClaim(address account, address currency);
+    /// @notice The gate refuses to pay this account what the holder has earned; it stays the holder's.
+    error Shares_CannotBePaid(address account, address to);
+    /// @notice The account's votes are with somebody who may have them.
+    error Shares_DelegateMayVote(address account, address delegatee);
 
     /// @notice Makes a clone what it is. Once, by the factory, in the transaction that creates it.
     function initialize(Terms calldata terms, bytes32 assetId, address timelock) external;
@@ -85,8 +91,15 @@ interface IShares is IERC7943Fungible {
     /// @notice Collects what a router owes these shares in a currency. Anyone may call. Exit: open in every state.
     function collect(address router, address currency) external returns (uint128 amount);
 
-    /// @notice Pays the caller what its shares have earned. Exit: open in every state, for frozen accounts too.
+    /// @notice Pays the caller what its shares have earned. Exit: open in every state, for frozen shares too, to whom
+    /// the gate lets be paid.
     function claim(address currency) external returns (uint128 amount);
+
+    /// @notice Pays it to somebody whom the caller names. Exit, as `claim`.
+    function claimTo(address currency, address to) external returns (uint128 amount);
+
+    /// @notice Ends the delegation of an account to one that the gate does not let vote any more. Anyone may call.
+    function endDelegation(address account) external;
 
     /// @notice Gives shares of the timelock's to an account under a vesting schedule. By the timelock.
     function grant(Allocation calldata allocation) external;

@@ -40,7 +40,7 @@ interface ISharesFactory {
     error SharesFactory_InvalidSteward(address steward, bool votes);
 
     /// @notice Turns the caller's asset into shares. The factory must be approved for the asset's token. Entry: needs
-    /// the factory active in the Directory.
+    /// the factory active in the Directory, and where the ComplianceGate regulates the asset, shares that name it.
     function fractionalise(Order calldata order) external returns (Parts memory parts);
 
     /// @notice The latest contracts of an asset; zero addresses when there never were any.

@@ -25,6 +25,14 @@ contract Gate is ITransferGate {
         return !barred[account];
     }
 
+    function canVote(bytes32, address account) external view returns (bool) {
+        return !barred[account];
+    }
+
+    function canBePaid(bytes32, address, address to) external view returns (bool) {
+        return !barred[to];
+    }
+
     function canTransfer(bytes32, address, address, uint256 amount) external view returns (bool) {
         return amount <= most;
     }
