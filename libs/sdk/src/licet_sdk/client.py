@@ -14,6 +14,7 @@ from licet_sdk.config import Config
 
 if TYPE_CHECKING:
     from licet_sdk.chain import Chain
+    from licet_sdk.gate import Gate
     from licet_sdk.inference import Answer, Inference, Tensors
     from licet_sdk.licensing import Licensing
     from licet_sdk.lineage import Lineage
@@ -60,6 +61,12 @@ class Client:
         from licet_sdk.shares import Shares
 
         return Shares(self.chain, asset_id)
+
+    def gate(self, asset_id: str) -> Gate:
+        """The rules about who may hold the shares of an asset."""
+        from licet_sdk.gate import Gate
+
+        return Gate(self.chain, asset_id)
 
     @cached_property
     def licensing(self) -> Licensing:

@@ -25,6 +25,7 @@ _CONTRACTS = (
     "BreachBook",
     "Directory",
     "TestUSD",
+    "ComplianceGate",
 )
 _REMEDIES = {
     "AssetRegistry_SlugTaken": "choose another name, or publish a version of the registered asset",
@@ -76,6 +77,14 @@ _REMEDIES = {
     "SharesFactory_NotOwner": "only the asset's owner turns it into shares",
     "RevenueRouter_NothingPending": "somebody else distributed it; claim what you are owed",
     "RevenueRouter_NothingToClaim": "nothing is owed yet; revenue arrives with sales and settlements",
+    "ERC7943CannotSend": "the account is frozen; ask the asset's officer",
+    "ERC7943CannotReceive": "have an issuer of the asset enrol the account; `licet gate show` says what is missing",
+    "Shares_CannotBePaid": "renew the credential, or claim to an account that has one; what was earned stays yours",
+    "ComplianceGate_NotAuthority": "only the asset's owner, or the timelock of its shares, loosens its rules",
+    "ComplianceGate_NotOfficer": "use the wallet of the asset's officer",
+    "ComplianceGate_NotIssuer": "use the wallet of an issuer that the asset allows",
+    "ComplianceGate_GateRequired": "the asset is regulated: name the ComplianceGate when you issue its shares",
+    "ComplianceGate_InvalidNonce": "ask the issuer to sign anew; the account was enrolled or revoked since",
 }
 
 

@@ -121,6 +121,11 @@ class Shares:
         sent = self.chain.send("Shares", "claim", self._usd)
         return int(sent.events["RevenueClaimed"]["amount"])
 
+    def claim_to(self, to: str) -> int:
+        """Pays it to somebody else, whom the gate lets be paid."""
+        sent = self.chain.send("Shares", "claimTo", self._usd, Web3.to_checksum_address(to))
+        return int(sent.events["RevenueClaimed"]["amount"])
+
     def delegate(self, to: str = "") -> Sent:
         """Gives the caller's votes to an account; without one, to the caller itself, which makes them count."""
         return self.chain.send("Shares", "delegate", to or self.chain.wallet)
