@@ -37,6 +37,7 @@ OWN = (
     "TestUSD",
     "UsageEscrow",
     "ComplianceGate",
+    "IdentityAdapter",
 )
 OPENZEPPELIN = ("AccessManager", "TimelockController")
 

@@ -138,19 +138,16 @@ contract ComplianceGate is IComplianceGate, EIP712 {
     }
 
     /// @inheritdoc IComplianceGate
-    function freezeShares(address shares, address account, uint256 amount) external {
+    function freezeShares(address shares, address account, uint256 amount) external returns (bool) {
         bytes32 assetId = _requireAdmitted(shares);
         if (amount != 0) _requireRegulated(assetId);
-        // Shares answer true or revert.
-        // slither-disable-next-line unused-return
-        IERC7943Fungible(shares).setFrozenTokens(account, amount);
+        return IERC7943Fungible(shares).setFrozenTokens(account, amount);
     }
 
     /// @inheritdoc IComplianceGate
-    function forceTransfer(address shares, address from, address to, uint256 amount) external {
+    function forceTransfer(address shares, address from, address to, uint256 amount) external returns (bool) {
         _requireRegulated(_requireAdmitted(shares));
-        // slither-disable-next-line unused-return
-        IERC7943Fungible(shares).forcedTransfer(from, to, amount);
+        return IERC7943Fungible(shares).forcedTransfer(from, to, amount);
     }
 
     /// @inheritdoc IComplianceGate

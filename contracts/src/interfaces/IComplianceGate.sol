@@ -133,12 +133,12 @@ interface IComplianceGate is ITransferGate {
     function freezeAccount(bytes32 assetId, address account, bool isFrozen) external;
 
     /// @notice Freezes this many of an account's shares (ERC-7943), absolute; what they earn is paid all the same. Of
-    /// an open asset they can only be released. By the officer.
-    function freezeShares(address shares, address account, uint256 amount) external;
+    /// an open asset they can only be released. True, or it reverts. By the officer.
+    function freezeShares(address shares, address account, uint256 amount) external returns (bool);
 
     /// @notice Moves shares of a regulated asset to an account that may receive them; what they have earned stays with
-    /// `from`. By the officer.
-    function forceTransfer(address shares, address from, address to, uint256 amount) external;
+    /// `from`. True, or it reverts. By the officer.
+    function forceTransfer(address shares, address from, address to, uint256 amount) external returns (bool);
 
     /// @notice Takes note of new shares. Reverts where the asset is regulated and they would ask another gate or none;
     /// where they ask this one, their timelock becomes the authority, and may hold shares, vote and earn. By a factory.

@@ -26,6 +26,7 @@ _CONTRACTS = (
     "Directory",
     "TestUSD",
     "ComplianceGate",
+    "IdentityAdapter",
 )
 _REMEDIES = {
     "AssetRegistry_SlugTaken": "choose another name, or publish a version of the registered asset",

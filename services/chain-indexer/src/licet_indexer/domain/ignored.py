@@ -36,6 +36,6 @@ UNWATCHED = frozenset(
         *("AccessManager", "AssetGovernor", "AssetTimelock", "BreachBook", "Directory", "Market"),
         *("NetworkToken", "ProtocolGovernor"),
         *("Shares", "SharesFactory", "TestUSD", "TimelockController"),
-        "ComplianceGate",
+        *("ComplianceGate", "IdentityAdapter"),
     }
 )
