@@ -29,6 +29,7 @@ OWN = (
     "LicenseSale",
     "Market",
     "NetworkToken",
+    "MirrorBook",
     "PlanBook",
     "ProtocolGovernor",
     "RevenueRouter",

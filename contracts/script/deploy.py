@@ -13,7 +13,7 @@ import sys
 from typing import Any, Final
 
 from deployment.artifacts import BuildFailed, build
-from deployment.governance import Governance, RoleTableWrong
+from deployment.governance import Governance, RoleTableWrong, Terms
 from deployment.layout import CREATE2_DEPLOYER, NETWORK_SUPPLY, Distribution, Placed, place
 from deployment.sender import Sender, TransactionFailed
 from eth_account import Account
@@ -52,14 +52,21 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         type=pathlib.Path,
         help="who gets the network token, JSON {address: smallest units}; the deployer on development chains",
     )
+    parser.add_argument(
+        "--mirror-reporter",
+        action="append",
+        default=[],
+        help="says who owns assets on other chains; repeatable",
+    )
     parser.add_argument("--json", action="store_true", help="print the chain and its role table as JSON")
     return parser.parse_args(argv)
 
 
 def _check(w3: Web3, args: argparse.Namespace) -> bool:
     """Refuses early what cannot end well; returns whether this is a development chain."""
-    if not is_address(args.operator):
-        raise DeploymentRefused(f"{args.operator} is no address")
+    for account in (args.operator, *args.mirror_reporter):
+        if not is_address(account):
+            raise DeploymentRefused(f"{account} is no address")
     if not w3.is_connected():
         raise DeploymentRefused(f"no chain answers at {args.rpc_url}")
     if not w3.eth.get_code(Web3.to_checksum_address(CREATE2_DEPLOYER)):
@@ -144,6 +151,9 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     w3 = Web3(Web3.HTTPProvider(args.rpc_url))
     is_dev = _check(w3, args)
     sender = Sender(w3, Account.from_key(args.private_key_file.read_text().strip()))
+    reporters = tuple(sorted({Web3.to_checksum_address(account) for account in args.mirror_reporter}))
+    if sender.address in reporters:
+        raise DeploymentRefused("the deployer keeps no role, so it cannot be a mirror reporter")
     distribution = _distribution(args, sender.address, is_dev=is_dev)
     placed = place(sender.address, with_test_money=is_dev, distribution=distribution)
     chains, chain_id = _read_chains(args.out), w3.eth.chain_id
@@ -151,7 +161,7 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     first_block = _deploy_missing(w3, placed, sender)
     # Where something stood before, only the file knows since when.
     start_block = before.get("start_block", 0) if first_block is None else first_block
-    governance = Governance(w3, placed, args.exit_delay_s, start_block, distribution)
+    governance = Governance(w3, placed, Terms(args.exit_delay_s, distribution, reporters), start_block)
     governance.configure(sender)
     table = governance.read_back(sender.address)
     chains[chain_id] = _entry(args, before, placed, start_block)

@@ -5,10 +5,11 @@ import {IERC165} from "@openzeppelin/contracts/interfaces/IERC165.sol";
 import {IERC4906} from "@openzeppelin/contracts/interfaces/IERC4906.sol";
 import {ERC2981} from "@openzeppelin/contracts/token/common/ERC2981.sol";
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
-import {Strings} from "@openzeppelin/contracts/utils/Strings.sol";
 import {IAssetRegistry} from "./interfaces/IAssetRegistry.sol";
 import {IDirectory} from "./interfaces/IDirectory.sol";
+import {IMirrorBook} from "./interfaces/IMirrorBook.sol";
 import {ITokenState} from "./interfaces/ITokenState.sol";
+import {Assets} from "./libraries/Assets.sol";
 import {Slugs} from "./libraries/Slugs.sol";
 
 /// @title Registry of AI assets and their versions
@@ -36,17 +37,20 @@ contract AssetRegistry is IAssetRegistry, ITokenState, IERC4906, ERC721, ERC2981
     }
 
     IDirectory private immutable _directory;
+    IMirrorBook private immutable _mirrors;
 
     mapping(bytes32 assetId => Asset) private _assets;
     mapping(bytes32 assetId => mapping(bytes32 digest => Version)) private _versions;
     mapping(bytes32 namespaceHash => address) private _namespaceOwners;
     mapping(bytes32 assetId => Parent[]) private _parents;
     mapping(bytes32 assetId => mapping(uint32 splitId => Split)) private _splits;
+    // By token, because an asset's id takes longer to compute than all the rest of a transfer.
+    mapping(uint256 tokenId => uint64) private _transfers;
     // By owner, so that a delegate loses the asset with the account that named it.
     mapping(bytes32 assetId => mapping(address owner => mapping(address delegate => bool))) private _delegates;
 
-    constructor(IDirectory directory) ERC721("Licet Asset", "LICET") {
-        _directory = directory;
+    constructor(IDirectory directory, IMirrorBook mirrors) ERC721("Licet Asset", "LICET") {
+        (_directory, _mirrors) = (directory, mirrors);
     }
 
     modifier onlyAuthorized(bytes32 assetId) {
@@ -66,7 +70,7 @@ contract AssetRegistry is IAssetRegistry, ITokenState, IERC4906, ERC721, ERC2981
         _directory.requireActive(address(this));
         if (kind == Kind.None) revert AssetRegistry_InvalidKind();
         _takeNamespace(slug);
-        tokenId = uint256(keccak256(bytes(slug)));
+        tokenId = Assets.tokenIdOf(slug);
         bytes32 assetId = assetIdOf(tokenId);
         if (_assets[assetId].tokenId != 0) revert AssetRegistry_SlugTaken(slug, assetId);
         Asset storage asset = _assets[assetId];
@@ -81,7 +85,7 @@ contract AssetRegistry is IAssetRegistry, ITokenState, IERC4906, ERC721, ERC2981
         external
         returns (uint256 tokenId)
     {
-        bytes32 assetId = assetIdOf(uint256(keccak256(bytes(slug))));
+        bytes32 assetId = assetIdOf(Assets.tokenIdOf(slug));
         uint8 depth = _checkParents(parents);
         tokenId = register(slug, kind, owner);
         _assets[assetId].depth = depth;
@@ -160,16 +164,7 @@ contract AssetRegistry is IAssetRegistry, ITokenState, IERC4906, ERC721, ERC2981
 
     /// @inheritdoc IAssetRegistry
     function assetIdOf(uint256 tokenId) public view returns (bytes32) {
-        return keccak256(
-            abi.encodePacked(
-                "eip155:",
-                Strings.toString(block.chainid),
-                "/erc721:",
-                Strings.toHexString(address(this)),
-                "/",
-                Strings.toString(tokenId)
-            )
-        );
+        return Assets.idOf(block.chainid, address(this), tokenId);
     }
 
     /// @inheritdoc IAssetRegistry
@@ -178,31 +173,45 @@ contract AssetRegistry is IAssetRegistry, ITokenState, IERC4906, ERC721, ERC2981
     }
 
     /// @inheritdoc IAssetRegistry
-    function assetOwner(bytes32 assetId) external view returns (address) {
-        return _ownerOf(_assets[assetId].tokenId);
+    function assetOwner(bytes32 assetId) public view returns (address) {
+        uint256 tokenId = _assets[assetId].tokenId;
+        return tokenId == 0 ? _mirrors.ownerOf(assetId) : _ownerOf(tokenId);
     }
 
     /// @inheritdoc IAssetRegistry
     function isAuthorized(bytes32 assetId, address account) public view returns (bool) {
         uint256 tokenId = _assets[assetId].tokenId;
-        address owner = _ownerOf(tokenId);
-        return owner != address(0) && _isAuthorized(owner, account, tokenId);
+        if (tokenId == 0) return _mirrors.isAuthorized(assetId, account);
+        return _isAuthorized(_ownerOf(tokenId), account, tokenId);
     }
 
     /// @inheritdoc IAssetRegistry
     function mayPublish(bytes32 assetId, address account) public view returns (bool) {
-        return isAuthorized(assetId, account) || _delegates[assetId][_ownerOf(_assets[assetId].tokenId)][account];
+        uint256 tokenId = _assets[assetId].tokenId;
+        // Versions belong to the asset's home.
+        if (tokenId == 0) return false;
+        return isAuthorized(assetId, account) || _delegates[assetId][_ownerOf(tokenId)][account];
     }
 
     /// @inheritdoc IAssetRegistry
     function termsOf(bytes32 assetId) external view returns (address owner, uint32 splitId) {
-        Asset storage asset = _assets[assetId];
-        return (_ownerOf(asset.tokenId), asset.splits);
+        return (assetOwner(assetId), _assets[assetId].splits);
     }
 
     /// @inheritdoc IAssetRegistry
     function parentsOf(bytes32 assetId) external view returns (Parent[] memory) {
-        return _parents[assetId];
+        return _assets[assetId].tokenId == 0 ? _mirrors.parentsOf(assetId) : _parents[assetId];
+    }
+
+    /// @inheritdoc IAssetRegistry
+    function epochOf(bytes32 assetId) external view returns (uint64) {
+        uint256 tokenId = _assets[assetId].tokenId;
+        return tokenId == 0 ? 0 : 1 + _transfers[tokenId];
+    }
+
+    /// @inheritdoc IAssetRegistry
+    function isOnSale(bytes32 assetId) external view returns (bool) {
+        return _assets[assetId].tokenId != 0 || _mirrors.isOpen(assetId);
     }
 
     /// @inheritdoc IAssetRegistry
@@ -260,6 +269,12 @@ contract AssetRegistry is IAssetRegistry, ITokenState, IERC4906, ERC721, ERC2981
     /// @inheritdoc IAssetRegistry
     function namespaceOwner(string calldata namespace) external view returns (address) {
         return _namespaceOwners[keccak256(bytes(namespace))];
+    }
+
+    /// @dev Counts owners, so that what one of them signed elsewhere ends with the next.
+    function _update(address to, uint256 tokenId, address auth) internal override returns (address from) {
+        from = super._update(to, tokenId, auth);
+        if (from != address(0)) ++_transfers[tokenId];
     }
 
     /// @dev A parent that is not registered yet is refused, so nothing can be its own ancestor.

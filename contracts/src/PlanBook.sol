@@ -22,12 +22,18 @@ contract PlanBook is IPlanBook {
     /// @notice Longest notice, a quarter: a longer one is a mistake.
     uint64 public constant MAX_NOTICE = 90 days;
 
+    /// @dev Whether the asset is at home here never changes, so a plan of one that is asks nobody when it sells.
+    struct State {
+        bool closed;
+        bool mirrored;
+    }
+
     IDirectory private immutable _directory;
     IAssetRegistry private immutable _registry;
 
     uint256 private _planCount;
     mapping(uint256 planId => PlanTerms) private _terms;
-    mapping(uint256 planId => bool) private _closed;
+    mapping(uint256 planId => State) private _states;
     mapping(uint256 planId => uint64) private _sold;
     mapping(uint256 planId => mapping(address account => Taken)) private _taken;
 
@@ -53,15 +59,17 @@ contract PlanBook is IPlanBook {
         _checkUse(terms);
         planId = ++_planCount;
         _terms[planId] = terms;
+        if (_registry.tokenIdOf(terms.assetId) == 0) _states[planId].mirrored = true;
         emit PlanCreated(planId, terms.assetId, msg.sender, terms);
     }
 
     /// @inheritdoc IPlanBook
     function closePlan(uint256 planId) external {
-        _requireOpen(planId);
+        _requireKnown(planId);
+        if (_states[planId].closed) revert PlanBook_Closed(planId);
         bytes32 assetId = _terms[planId].assetId;
         _requireAuthorized(assetId);
-        _closed[planId] = true;
+        _states[planId].closed = true;
         emit PlanClosed(planId, assetId);
     }
 
@@ -118,7 +126,9 @@ contract PlanBook is IPlanBook {
 
     /// @inheritdoc IPlanBook
     function isOpen(uint256 planId) external view returns (bool) {
-        return planId != 0 && planId <= _planCount && !_closed[planId];
+        State memory state = _states[planId];
+        if (planId == 0 || planId > _planCount || state.closed) return false;
+        return !state.mirrored || _registry.isOnSale(_terms[planId].assetId);
     }
 
     /// @inheritdoc IPlanBook
@@ -159,7 +169,11 @@ contract PlanBook is IPlanBook {
 
     function _requireOpen(uint256 planId) private view {
         _requireKnown(planId);
-        if (_closed[planId]) revert PlanBook_Closed(planId);
+        State memory state = _states[planId];
+        if (state.closed) revert PlanBook_Closed(planId);
+        if (!state.mirrored) return;
+        bytes32 assetId = _terms[planId].assetId;
+        if (!_registry.isOnSale(assetId)) revert PlanBook_MirrorClosed(planId, assetId);
     }
 
     function _requireAuthorized(bytes32 assetId) private view {

@@ -160,7 +160,7 @@ contract AttacksTest is Base {
         bytes32 here = escrow.segmentDigest(segment);
         bytes32 asset = registry.assetIdOf(1);
         UsageEscrow otherEscrow = new UsageEscrow(address(manager), directory);
-        AssetRegistry otherRegistry = new AssetRegistry(directory);
+        AssetRegistry otherRegistry = new AssetRegistry(directory, mirrorBook);
         assertNotEq(otherEscrow.segmentDigest(segment), here);
         assertNotEq(otherRegistry.assetIdOf(1), asset);
         vm.chainId(31338);

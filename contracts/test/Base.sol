@@ -13,6 +13,7 @@ import {ComplianceGate} from "../src/ComplianceGate.sol";
 import {Directory} from "../src/Directory.sol";
 import {License} from "../src/License.sol";
 import {LicenseSale} from "../src/LicenseSale.sol";
+import {MirrorBook} from "../src/MirrorBook.sol";
 import {Market} from "../src/Market.sol";
 import {PlanBook} from "../src/PlanBook.sol";
 import {RevenueRouter} from "../src/RevenueRouter.sol";
@@ -54,6 +55,7 @@ abstract contract Base is Test {
     SharesFactory internal sharesFactory;
     BreachBook internal breachBook;
     ComplianceGate internal complianceGate;
+    MirrorBook internal mirrorBook;
     TestUSD internal usd;
 
     BatchRoots internal batchRoots;
@@ -78,7 +80,8 @@ abstract contract Base is Test {
         manager = new AccessManager(address(this));
         timelock = new TimelockController(EXIT_DELAY, proposers, executors, address(0));
         directory = new Directory(address(manager));
-        registry = new AssetRegistry(directory);
+        mirrorBook = new MirrorBook(address(manager), directory);
+        registry = new AssetRegistry(directory, mirrorBook);
         planBook = new PlanBook(directory, registry);
         license = new License(directory);
         sale = new LicenseSale(directory, planBook, license);
@@ -101,6 +104,8 @@ abstract contract Base is Test {
         _needRole(address(escrow), IUsageEscrow.setExitDelay.selector, Roles.PARAMETER);
         _needRole(address(router), RevenueRouter.setFee.selector, Roles.PROTOCOL);
         _needRole(address(directory), IDirectory.pauseEntry.selector, Roles.PROTOCOL);
+        _needRole(address(mirrorBook), MirrorBook.report.selector, Roles.REPORTER);
+        _needRole(address(mirrorBook), MirrorBook.correct.selector, Roles.PARAMETER);
         manager.grantRole(Roles.DIRECTORY, address(this), 0);
         manager.grantRole(Roles.PARAMETER, address(this), 0);
         manager.grantRole(Roles.PROTOCOL, address(this), 0);
@@ -114,6 +119,7 @@ abstract contract Base is Test {
         directory.list("SharesFactory", address(sharesFactory));
         directory.list("BreachBook", address(breachBook));
         directory.list("ComplianceGate", address(complianceGate));
+        directory.list("MirrorBook", address(mirrorBook));
         escrow.setExitDelay(EXIT_DELAY);
     }
 

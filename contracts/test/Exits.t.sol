@@ -39,7 +39,8 @@ contract ExitsTest is Base {
         "AssetRegistry.transferFrom(address,address,uint256)",
         "Market.cancel(uint256[])",
         "Market.cancelAll()",
-        "BreachBook.claim(address)"
+        "BreachBook.claim(address)",
+        "MirrorBook.cancel(bytes32,uint64)"
     ];
     string[] private _entriesAndDuties = [
         "SharesFactory.fractionalise((bytes32,address,address,uint256,(uint48,uint32,uint256,uint256),(string,string,address,bool,address[],address[],(address,uint128,uint40,uint40,uint40)[])))",
@@ -86,14 +87,18 @@ contract ExitsTest is Base {
         "RevenueRouter.setAuthority(address)",
         "RevenueRouter.payTo(address)",
         "Directory.setAuthority(address)",
-        "Market.fill((address,uint8,uint8,address,uint256,uint128,address,uint128,uint128,uint64,uint64,address,uint256,uint64,bytes32),bytes,uint128,uint256)"
+        "Market.fill((address,uint8,uint8,address,uint256,uint128,address,uint128,uint128,uint64,uint64,address,uint256,uint64,bytes32),bytes,uint128,uint256)",
+        "MirrorBook.bind((string,uint256,address,address,uint64,address,uint64,uint64),(bytes32,uint16)[],bytes)",
+        "MirrorBook.setAuthority(address)"
     ];
     string[] private _restricted = [
         "Directory.list(bytes32,address)",
         "Directory.advance(address,uint8)",
         "UsageEscrow.setExitDelay(uint64)",
         "RevenueRouter.setFee(uint16)",
-        "Directory.pauseEntry(address,uint64)"
+        "Directory.pauseEntry(address,uint64)",
+        "MirrorBook.report(bytes32,address,uint64,bytes32)",
+        "MirrorBook.correct(bytes32,address,uint64,bytes32)"
     ];
 
     function _target(string memory name) private view returns (address) {
@@ -102,7 +107,7 @@ contract ExitsTest is Base {
         return directory.activeOf(bytes32(bytes(name)));
     }
 
-    function _contracts() private pure returns (string[10] memory) {
+    function _contracts() private pure returns (string[11] memory) {
         return [
             "Directory",
             "AssetRegistry",
@@ -113,7 +118,8 @@ contract ExitsTest is Base {
             "UsageEscrow",
             "Market",
             "SharesFactory",
-            "BreachBook"
+            "BreachBook",
+            "MirrorBook"
         ];
     }
 
@@ -147,7 +153,7 @@ contract ExitsTest is Base {
 
     function test_everyFunctionIsKnown() external view {
         uint256 known;
-        for (uint256 c = 0; c < 10; ++c) {
+        for (uint256 c = 0; c < 11; ++c) {
             string memory name = _contracts()[c];
             string memory json = vm.readFile(string.concat("out/", name, ".sol/", name, ".json"));
             string[] memory signatures = _functionsOf(name);
@@ -164,9 +170,9 @@ contract ExitsTest is Base {
 
     /// @dev Calls every function as a stranger with zero arguments on closed targets; those that need a role answer
     /// so before anything else.
-    function test_theRestrictedFunctionsAreExactlyFive() external {
-        string[10] memory names = _contracts();
-        for (uint256 c = 0; c < 10; ++c) {
+    function test_theRestrictedFunctionsAreExactlySeven() external {
+        string[11] memory names = _contracts();
+        for (uint256 c = 0; c < 11; ++c) {
             address target = _target(names[c]);
             manager.setTargetClosed(target, true);
             string[] memory signatures = _functionsOf(names[c]);
@@ -184,18 +190,18 @@ contract ExitsTest is Base {
     }
 
     function _closeEverything() private {
-        string[10] memory names = _contracts();
-        address[10] memory targets;
-        for (uint256 c = 0; c < 10; ++c) {
+        string[11] memory names = _contracts();
+        address[11] memory targets;
+        for (uint256 c = 0; c < 11; ++c) {
             targets[c] = _target(names[c]);
         }
-        for (uint256 c = 0; c < 10; ++c) {
+        for (uint256 c = 0; c < 11; ++c) {
             if (c != 0) {
                 _advance(targets[c], IDirectory.Status.Retiring);
                 _advance(targets[c], IDirectory.Status.Retired);
             }
         }
-        for (uint256 c = 0; c < 10; ++c) {
+        for (uint256 c = 0; c < 11; ++c) {
             manager.setTargetClosed(targets[c], true);
         }
         // The worst that the parameter role can have done before.
@@ -247,6 +253,9 @@ contract ExitsTest is Base {
         assertEq(license.ownerOf(licenseId), stranger);
         vm.prank(stranger);
         license.burn(licenseId);
+        vm.prank(stranger);
+        mirrorBook.cancel(assetId, 1);
+        assertEq(mirrorBook.nextNonceOf(assetId, stranger), 1);
         assertEq(license.balanceOf(stranger), 0);
         assertEq(registry.ownerOf(tokenId), stranger);
     }

@@ -1,4 +1,4 @@
-"""Writes receipts.json, mandates.json, sumtree.json and settlement.json from implementations other than Licet's own.
+"""Writes receipts, mandates, mirrors, sumtree and settlement (.json) from implementations other than Licet's own.
 
 EIP-712 comes from eth-account's general encoder, packed hashes from eth-abi and eth-utils; the trees are
 written down here a second time, as recursion. Deterministic: every value derives from a label.
@@ -51,8 +51,10 @@ TYPES = {
     "Mandate": "address payer,address operator,address token,uint128 windowAmount,uint128 totalAmount,"
     "uint128 inFlightCap,uint32 windowLength,uint32 windowRecords,uint32 grace,uint64 validFrom,"
     "uint64 validUntil,bytes32[] assets,uint256 nonce",
+    "Mirror": "string slug,uint256 homeChainId,address homeRegistry,address homeOwner,uint64 epoch,address owner,"
+    "uint64 validUntil,uint64 nonce",
 }
-DOMAINS = {"Mandate": "Licet Mandate"}
+DOMAINS = {"Mandate": "Licet Mandate", "Mirror": "Licet Mirror"}
 
 
 def typed(name: str, message: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -181,6 +183,51 @@ def mandates() -> dict[str, Any]:
     }
 
 
+# --- mirrors ---
+
+
+def mirror(i: int, **changes: Any) -> dict[str, Any]:
+    """The i-th example statement."""
+    plain = {
+        "slug": f"acme/model-{i}",
+        "homeChainId": i,
+        "homeRegistry": address("home registry"),
+        "homeOwner": address(f"home owner {i}"),
+        "epoch": i,
+        "owner": address(f"mirror owner {i}"),
+        "validUntil": 1_760_086_400,
+        "nonce": i - 1,
+    }
+    return plain | changes
+
+
+def lineage(size: int) -> dict[str, Any]:
+    """Parents and the hash that reporters state."""
+    parents = [(word(f"parent {i}"), 100 * (i + 1)) for i in range(size)]
+    encoded = encode(["(bytes32,uint16)[]"], [[(raw(parent), royalty) for parent, royalty in parents]])
+    return {
+        "parents": [{"assetId": parent, "royaltyBp": royalty} for parent, royalty in parents],
+        "lineage": "0x" + keccak(encoded).hex(),
+    }
+
+
+def mirrors() -> dict[str, Any]:
+    """Statements, one of them at the ends of its ranges, and lineages without, with one and with the most parents."""
+    widest = {
+        "slug": "/".join(["z" * 39] * 2),
+        "homeChainId": 2**256 - 1,
+        "epoch": 2**64 - 1,
+        "validUntil": 2**64 - 1,
+        "nonce": 2**64 - 1,
+    }
+    examples = [mirror(1), mirror(2), mirror(3, **widest)]
+    return {
+        "domain": {"chainId": CHAIN_ID, "verifyingContract": ESCROW},
+        "mirrors": [signed("Mirror", m, f"vector home owner {i}") for i, m in enumerate(examples)],
+        "lineages": [lineage(size) for size in (0, 1, 8)],
+    }
+
+
 # --- sum trees ---
 
 
@@ -291,10 +338,11 @@ def batch(size: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Writes the four files."""
+    """Writes the five files."""
     contents = {
         "receipts": receipts(),
         "mandates": mandates(),
+        "mirrors": mirrors(),
         "sumtree": sum_trees(),
         "settlement": {"batches": [batch(size) for size in (1, 2, 3, 5)]},
     }

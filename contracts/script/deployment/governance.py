@@ -4,11 +4,12 @@
 |---|---|---|
 | admin | 0 | grant roles, say which role a function needs |
 | directory | 1 | list contracts, retire them |
-| parameter | 2 | schedule the exit delay |
+| parameter | 2 | schedule the exit delay, correct reports |
 | protocol | 3 | schedule the protocol fee, pause entries for a while |
+| reporter | 4 | say who owns assets on other chains |
 
-The first three end with the timelock alone, the last one with the governor of the network token; both wait as long as
-an exit.
+All but the protocol's end with the timelock, beside which only the named reporters have a role; the protocol's ends with
+the governor of the network token. Both wait as long as an exit.
 """
 
 from __future__ import annotations
@@ -24,15 +25,23 @@ from web3.contract import Contract
 from deployment.layout import LISTED, ZERO_ADDRESS, Distribution, Placed
 from deployment.sender import Sender
 
-ADMIN, DIRECTORY, PARAMETER, PROTOCOL = 0, 1, 2, 3
-_ROLE_NAMES: Final = {ADMIN: "admin", DIRECTORY: "directory", PARAMETER: "parameter", PROTOCOL: "protocol"}
-_TIMELOCKS: Final = (ADMIN, DIRECTORY, PARAMETER)
+ADMIN, DIRECTORY, PARAMETER, PROTOCOL, REPORTER = 0, 1, 2, 3, 4
+_ROLE_NAMES: Final = {
+    ADMIN: "admin",
+    DIRECTORY: "directory",
+    PARAMETER: "parameter",
+    PROTOCOL: "protocol",
+    REPORTER: "reporter",
+}
+_TIMELOCKS: Final = (ADMIN, DIRECTORY, PARAMETER, REPORTER)
 RESTRICTED: Final = {
     ("Directory", "list(bytes32,address)"): DIRECTORY,
     ("Directory", "advance(address,uint8)"): DIRECTORY,
     ("UsageEscrow", "setExitDelay(uint64)"): PARAMETER,
     ("RevenueRouter", "setFee(uint16)"): PROTOCOL,
     ("Directory", "pauseEntry(address,uint64)"): PROTOCOL,
+    ("MirrorBook", "report(bytes32,address,uint64,bytes32)"): REPORTER,
+    ("MirrorBook", "correct(bytes32,address,uint64,bytes32)"): PARAMETER,
 }
 _TIMELOCK_ROLES: Final = {
     "DEFAULT_ADMIN_ROLE": b"\0" * 32,
@@ -51,6 +60,15 @@ class RoleTableWrong(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What the deployment is asked for, beside the contracts."""
+
+    exit_delay_s: int
+    distribution: Distribution
+    mirror_reporters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Step:
     label: str
     is_done: Callable[[], bool]
@@ -60,18 +78,12 @@ class _Step:
 class Governance:
     """Roles and settings of one deployment."""
 
-    def __init__(
-        self,
-        w3: Web3,
-        placed: dict[str, Placed],
-        exit_delay_s: int,
-        from_block: int,
-        distribution: Distribution,
-    ) -> None:
+    def __init__(self, w3: Web3, placed: dict[str, Placed], terms: Terms, from_block: int) -> None:
         """`from_block` is not above the block of the deployment; logs are read from it on."""
         self._w3 = w3
         self._placed = placed
-        self._exit_delay_s = exit_delay_s
+        self._exit_delay_s = terms.exit_delay_s
+        self._reporters = terms.mirror_reporters
         self._from_block = from_block
         self._manager = self._contract("AccessManager")
         self._timelock = self._contract("TimelockController")
@@ -79,7 +91,7 @@ class Governance:
         self._escrow = self._contract("UsageEscrow")
         self._router = self._contract("RevenueRouter")
         self._token = self._contract("NetworkToken")
-        self._distribution = distribution
+        self._distribution = terms.distribution
 
     def _contract(self, name: str) -> Contract:
         placed = self._placed[name]
@@ -174,7 +186,8 @@ class Governance:
             _Step("set the timelock's delay", delay_is_set, apply),
         ]
         steps.append(self._grant(PROTOCOL, self._governor, self._exit_delay_s))
-        return steps + [self._grant(role, timelock.address) for role in _TIMELOCKS]
+        steps += [self._grant(role, timelock.address) for role in _TIMELOCKS]
+        return steps + [self._grant(REPORTER, account) for account in self._reporters]
 
     @property
     def _governor(self) -> str:
@@ -201,7 +214,8 @@ class Governance:
         }
         timelock = self._timelock.address
         expected = {
-            "roles": {name: [timelock] for name in _ROLE_NAMES.values()} | {"protocol": [self._governor]},
+            "roles": {name: [timelock] for name in _ROLE_NAMES.values()}
+            | {"protocol": [self._governor], "reporter": sorted([timelock, *self._reporters])},
             "functions": {f"{n}.{s}": role for (n, s), role in RESTRICTED.items()},
             "timelock": {
                 "DEFAULT_ADMIN_ROLE": [timelock],

@@ -48,7 +48,8 @@ _ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
     # The delay starts at 0 for the deployment itself and is raised before the roles move; no admin but itself.
     "TimelockController": lambda a: [0, [a["deployer"]], [ZERO_ADDRESS], ZERO_ADDRESS],
     "Directory": lambda a: [a["AccessManager"]],
-    "AssetRegistry": lambda a: [a["Directory"]],
+    "MirrorBook": lambda a: [a["AccessManager"], a["Directory"]],
+    "AssetRegistry": lambda a: [a["Directory"], a["MirrorBook"]],
     "PlanBook": lambda a: [a["Directory"], a["AssetRegistry"]],
     "License": lambda a: [a["Directory"]],
     "LicenseSale": lambda a: [a["Directory"], a["PlanBook"], a["License"]],
@@ -94,6 +95,7 @@ LISTED: Final = (
     "SharesFactory",
     "BreachBook",
     "ComplianceGate",
+    "MirrorBook",
 )
 
 

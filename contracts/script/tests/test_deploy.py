@@ -222,6 +222,7 @@ async def test_a_deployment_that_was_cut_off_goes_on(
         "directory": [timelock],
         "parameter": [timelock],
         "protocol": [to_checksum_address(result["chain"]["contracts"]["ProtocolGovernor"])],
+        "reporter": [timelock],
     }
 
 
@@ -229,7 +230,7 @@ async def test_the_deployer_keeps_no_role(chain: Anvil, tmp_path: Path) -> None:
     contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
     manager = _contract(chain, contracts, "AccessManager")
     deployer = to_checksum_address(DEPLOYER.address)
-    for role in range(4):
+    for role in range(5):
         assert manager.functions.hasRole(role, deployer).call() == [False, 0]
     refused = keccak(text="AccessManagedUnauthorized(address)")[:4].hex()
     for name, call in (
@@ -237,6 +238,8 @@ async def test_the_deployer_keeps_no_role(chain: Anvil, tmp_path: Path) -> None:
         ("UsageEscrow", ("setExitDelay", 60)),
         ("RevenueRouter", ("setFee", 0)),
         ("Directory", ("pauseEntry", to_checksum_address(contracts["LicenseSale"]), 1)),
+        ("MirrorBook", ("report", b"\1" * 32, deployer, 1, b"\0" * 32)),
+        ("MirrorBook", ("correct", b"\1" * 32, deployer, 1, b"\0" * 32)),
     ):
         function = _contract(chain, contracts, name).functions[call[0]](*call[1:])
         with pytest.raises(Exception, match=refused):
@@ -262,6 +265,36 @@ async def test_a_role_that_is_too_many_fails_the_deployment(chain: Anvil, tmp_pa
     status, _, error = await _run("deploy", *_arguments(chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S))
     assert status == 1
     assert stranger in error
+
+
+async def test_named_reporters_report_and_nobody_else(chain: Anvil, tmp_path: Path) -> None:
+    reporter = to_checksum_address(RECEIPT_KEY.address)
+    arguments = _arguments(
+        chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S, "--mirror-reporter", RECEIPT_KEY.address, "--json"
+    )
+    status, out, error = await _run("deploy", *arguments)
+    assert status == 0, error
+    contracts = json.loads(out)["chain"]["contracts"]
+    members = json.loads(out)["governance"]["roles"]["reporter"]
+    assert members == sorted([reporter, to_checksum_address(contracts["TimelockController"])])
+    report = _contract(chain, contracts, "MirrorBook").functions.report(b"\1" * 32, reporter, 1, b"\0" * 32)
+    report.call({"from": reporter})
+    refused = keccak(text="AccessManagedUnauthorized(address)")[:4].hex()
+    with pytest.raises(Exception, match=refused):
+        report.call({"from": to_checksum_address(STRANGER.address)})
+    # Without being named it is one role too many.
+    status, _, error = await _run("deploy", *_arguments(chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S))
+    assert (status, reporter in error) == (1, True)
+
+
+async def test_the_deployer_is_no_reporter(chain: Anvil, tmp_path: Path) -> None:
+    named = ("--mirror-reporter", DEPLOYER.address)
+    status, _, error = await _run("deploy", *_arguments(chain, tmp_path, *named))
+    assert (status, error) == (
+        1,
+        "deploy: the deployer keeps no role, so it cannot be a mirror reporter\n",
+    )
+    assert await chain.block_number() == 0
 
 
 @pytest.mark.parametrize(

@@ -139,10 +139,12 @@ interface IAssetRegistry {
     /// @notice Token id of an asset, 0 when it is unknown.
     function tokenIdOf(bytes32 assetId) external view returns (uint256);
 
-    /// @notice Owner of an asset, the zero address when it is unknown.
+    /// @notice Owner of an asset, the zero address when it is unknown. Of an asset of another chain: who earns what
+    /// comes in for its mirror here.
     function assetOwner(bytes32 assetId) external view returns (address);
 
-    /// @notice Whether `account` owns the asset or is approved for it; false for an unknown asset.
+    /// @notice Whether `account` owns the asset or is approved for it; false for an unknown asset. Of an asset of
+    /// another chain: whether it owns a mirror that sells now.
     function isAuthorized(bytes32 assetId, address account) external view returns (bool);
 
     /// @notice Whether `account` may publish and activate versions of the asset.
@@ -150,6 +152,12 @@ interface IAssetRegistry {
 
     /// @notice Owner of an asset and the split that holds now; zeros when it is unknown.
     function termsOf(bytes32 assetId) external view returns (address owner, uint32 splitId);
+
+    /// @notice How often the asset has got an owner; 0 when it is not at home here.
+    function epochOf(bytes32 assetId) external view returns (uint64);
+
+    /// @notice Whether rights to the asset are sold here: it is at home here, or its mirror is open.
+    function isOnSale(bytes32 assetId) external view returns (bool);
 
     /// @notice Parents of an asset, as declared.
     function parentsOf(bytes32 assetId) external view returns (Parent[] memory);

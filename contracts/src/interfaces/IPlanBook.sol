@@ -110,6 +110,8 @@ interface IPlanBook {
     error PlanBook_UnknownPlan(uint256 planId);
     /// @notice The plan is closed.
     error PlanBook_Closed(uint256 planId);
+    /// @notice The asset is at home on another chain, and its mirror here does not sell now.
+    error PlanBook_MirrorClosed(uint256 planId, bytes32 assetId);
 
     /// @notice Creates a plan, by the asset's owner or an approved account. Entry: needs the book active in the
     /// Directory.

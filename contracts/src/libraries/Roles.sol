@@ -9,7 +9,8 @@ import {TimelockController} from "@openzeppelin/contracts/governance/TimelockCon
 import {AccessManager} from "@openzeppelin/contracts/access/manager/AccessManager.sol";
 
 /// @title Roles of the AccessManager
-/// @notice The admin is 0. After the deployment, PROTOCOL belongs to the ProtocolGovernor alone, the others to the timelock.
+/// @notice The admin is 0. After the deployment, PROTOCOL belongs to the ProtocolGovernor alone, the others to the
+/// timelock, and REPORTER to whom the deployment names, too.
 library Roles {
     /// @notice Lists contracts in the Directory and retires them.
     uint64 internal constant DIRECTORY = 1;
@@ -18,4 +19,6 @@ library Roles {
     /// @notice What holders of the network token vote on: the fee, a pause of entries, the parameters of gates. Its
     /// member is the ProtocolGovernor, whose every call waits as long as an exit.
     uint64 internal constant PROTOCOL = 3;
+    /// @notice Says who owns assets on other chains. Whom the deployment names, or later the timelock.
+    uint64 internal constant REPORTER = 4;
 }

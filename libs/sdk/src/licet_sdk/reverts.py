@@ -27,6 +27,7 @@ _CONTRACTS = (
     "TestUSD",
     "ComplianceGate",
     "IdentityAdapter",
+    "MirrorBook",
 )
 _REMEDIES = {
     "AssetRegistry_SlugTaken": "choose another name, or publish a version of the registered asset",
@@ -86,6 +87,13 @@ _REMEDIES = {
     "ComplianceGate_NotIssuer": "use the wallet of an issuer that the asset allows",
     "ComplianceGate_GateRequired": "the asset is regulated: name the ComplianceGate when you issue its shares",
     "ComplianceGate_InvalidNonce": "ask the issuer to sign anew; the account was enrolled or revoked since",
+    "PlanBook_MirrorClosed": "the asset's owner at home must sign for this chain again",
+    "MirrorBook_NotReported": "wait until a reporter has said that you own the asset at home, and sign that epoch",
+    "MirrorBook_InvalidTime": "sign for an end that is at most 30 days after the last report",
+    "MirrorBook_InvalidSignature": "sign with the wallet that owns the asset at home; a contract cannot",
+    "MirrorBook_NonceUsed": "sign again with the next nonce",
+    "MirrorBook_UnknownParent": "the parents' owners must let them be sold on this chain first",
+    "MirrorBook_AtHome": "the asset is sold here already: this chain is its home",
 }
 
 

@@ -35,6 +35,7 @@ UNWATCHED = frozenset(
     {
         *("AccessManager", "AssetGovernor", "AssetTimelock", "BreachBook", "Directory", "Market"),
         *("NetworkToken", "ProtocolGovernor"),
+        "MirrorBook",
         *("Shares", "SharesFactory", "TestUSD", "TimelockController"),
         *("ComplianceGate", "IdentityAdapter"),
     }
