@@ -357,7 +357,8 @@ async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, e
     assert unknown == 0
     names = {event.WhichOneof("payload") for event in events}
     payloads = {field.name for field in chain_pb2.ChainEvent.DESCRIPTOR.oneofs_by_name["payload"].fields}
-    assert names == payloads
+    # The path has one chain; `test_abroad` tells the events of an asset of another one.
+    assert names == payloads - {"mirror_bound", "owner_reported"}
     moved = [e.license_transferred for e in events if e.WhichOneof("payload") == "license_transferred"]
     assert [(m.token_id, m.plan_id, m.asset_id, m.to) for m in moved] == [
         ("3", "1", path.asset, "0x" + "00" * 20),

@@ -25,14 +25,23 @@ from licet_indexer.api.edge import (
     not_found,
     place_from,
 )
-from licet_indexer.api.models import AssetAnswer, AssetOut, Listing, PlanAnswer, PlanOut, VersionOut
+from licet_indexer.api.models import (
+    AssetAnswer,
+    AssetOut,
+    Listing,
+    MirrorOut,
+    PlanAnswer,
+    PlanOut,
+    VersionOut,
+)
 from licet_indexer.db.reads import Value, page
-from licet_indexer.domain.rows import Asset, Plan, Version
+from licet_indexer.domain.rows import Asset, AssetMirror, Plan, Version
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
 _ASSETS = {"chain_id": Part.BIG, "registered_block": Part.BIG, "asset_id": Part.HEX}
 _VERSIONS = {"chain_id": Part.BIG, "ordinal": Part.BIG, "version_digest": Part.HEX}
+_MIRRORS = {"chain_id": Part.BIG, "asset_id": Part.HEX}
 _PLANS = {"chain_id": Part.BIG, "plan_id": Part.WIDE}
 
 
@@ -85,6 +94,26 @@ async def versions(
         limit,
         _VERSIONS,
         lambda row: VersionOut(**view.fields(row), active=row.version_digest == active),
+        view.positions(chain_id),
+    )
+
+
+@router.get("/mirrors", summary="Assets on chains that are not their home")
+async def mirrors(
+    view: View,
+    asset_id: HashFilter = None,
+    chain_id: ChainFilter = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Listing[MirrorOut]:
+    where: dict[str, Value | None] = {"asset_id": asset_id, "chain_id": chain_id}
+    after = place_from(cursor, _MIRRORS)
+    rows = await page(view.session, AssetMirror, where=where, order=[*_MIRRORS], after=after, limit=limit + 1)
+    return listing(
+        rows,
+        limit,
+        _MIRRORS,
+        lambda row: MirrorOut(**view.fields(row), open=row.is_open(view.time(row.chain_id))),
         view.positions(chain_id),
     )
 

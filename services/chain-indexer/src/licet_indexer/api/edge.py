@@ -70,6 +70,11 @@ class Snapshot:
         """Where the mirrors stand: of one chain, or of all."""
         return [self.position(known) for known in self.chains if chain_id in {None, known}]
 
+    def time(self, chain_id: int) -> int:
+        """Chain time of the mirror's newest block."""
+        tip = self.chains[chain_id].cursor.tip
+        return tip.time if tip else 0
+
     def is_final(self, chain_id: int, block_number: int) -> bool:
         """Whether a block of the mirror is final."""
         final = self.chains[chain_id].cursor.final

@@ -90,7 +90,7 @@ class PlanOut(RowOut):
     plan_id: Decimal
     contract: Address
     creator: Address
-    open: bool
+    open: bool = Field(description="Not closed; of another chain's asset it sells while its mirror is open")
     asset_id: Hash
     currency: Address
     price: Decimal
@@ -109,6 +109,25 @@ class PlanOut(RowOut):
     trial_period_s: int
     trial_units: int
     seats: int
+
+
+class MirrorOut(RowOut):
+    """Another chain's asset on this one. What its owner at home signed is None before the first statement, what
+    reporters say of that owner before the first report."""
+
+    asset_id: Hash
+    slug: str | None
+    home_chain_id: Decimal | None
+    home_registry: Address | None
+    owner: Address | None = Field(description="Who makes plans and earns on this chain")
+    home_owner: Address | None
+    epoch: Decimal | None
+    valid_until: int | None
+    reported_owner: Address | None
+    reported_epoch: Decimal | None
+    reported_at: int | None
+    lineage: Hash | None
+    open: bool = Field(description="Whether it sold at the time of the mirror's newest block")
 
 
 class LicenseOut(RowOut):

@@ -325,6 +325,28 @@ class OperatorKeyRow(MirrorBase, table=True):
     valid_until: int = Field(sa_type=sa.BigInteger)
 
 
+class AssetMirrorRow(MirrorBase, table=True):
+    """Assets of other chains."""
+
+    __tablename__ = "asset_mirror"
+    __table_args__ = (sa.Index("ix_asset_mirror_asset_id", "asset_id"),)
+    row = r.AssetMirror
+
+    asset_id: str = Field(primary_key=True)
+    slug: str | None
+    home_chain_id: int | None = Field(sa_type=Amount)
+    home_registry: str | None
+    owner: str | None
+    home_owner: str | None
+    # As wide as uint64, which is wider than BIGINT.
+    epoch: int | None = Field(sa_type=Amount)
+    valid_until: int | None = Field(sa_type=sa.BigInteger)
+    reported_owner: str | None
+    reported_epoch: int | None = Field(sa_type=Amount)
+    reported_at: int | None = Field(sa_type=sa.BigInteger)
+    lineage: str | None
+
+
 MIRROR: tuple[type[MirrorBase], ...] = (
     AssetRow,
     VersionRow,
@@ -337,6 +359,7 @@ MIRROR: tuple[type[MirrorBase], ...] = (
     RevenueRow,
     EarningRow,
     OperatorKeyRow,
+    AssetMirrorRow,
 )
 
 TABLES = messaging_tables(metadata)

@@ -8,13 +8,22 @@ from typing import Any
 
 from licet_kit.errors import PermanentError
 
+from licet_indexer.domain import abroad
 from licet_indexer.domain import payloads as p
 from licet_indexer.domain.chain import ZERO_ADDRESS, Chain, Log, asset_id
 from licet_indexer.domain.layout import Layout, MalformedLog, layout_of
 
 # Whose earlier generations are watched too. Ids of the other contracts would meet those of their own next generation.
 SUCCEEDED = ("License", "LicenseSale")
-WATCHED = ("AssetRegistry", "PlanBook", "License", "LicenseSale", "UsageEscrow", "RevenueRouter")
+WATCHED = (
+    "AssetRegistry",
+    "PlanBook",
+    "License",
+    "LicenseSale",
+    "UsageEscrow",
+    "RevenueRouter",
+    "MirrorBook",
+)
 
 # Protobuf's int64. A time beyond it is as good as never, and an operator may well write `type(uint64).max`.
 MAX_TIME = 2**63 - 1
@@ -287,6 +296,23 @@ def _claimed(a: Args, _chain: Chain) -> p.Payload:
     return p.Claimed(a["account"], a["token"], a["amount"])
 
 
+def _mirror_bound(a: Args, _chain: Chain) -> p.Payload:
+    return abroad.MirrorBound(
+        asset_id=a["assetId"],
+        owner=a["owner"],
+        home_owner=a["homeOwner"],
+        epoch=a["epoch"],
+        valid_until=_time(a["validUntil"]),
+        home_chain_id=a["homeChainId"],
+        home_registry=a["homeRegistry"],
+        slug=a["slug"],
+    )
+
+
+def _owner_reported(a: Args, _chain: Chain) -> p.Payload:
+    return abroad.OwnerReported(a["assetId"], a["owner"], a["epoch"], a["lineage"])
+
+
 # The other events stand in `ignored`.
 MEANINGS: dict[tuple[str, str], Meaning] = {
     ("AssetRegistry", "AssetRegistered"): _asset_registered,
@@ -314,6 +340,8 @@ MEANINGS: dict[tuple[str, str], Meaning] = {
     ("RevenueRouter", "RevenueReceived"): _revenue_received,
     ("RevenueRouter", "Distributed"): _distributed,
     ("RevenueRouter", "Claimed"): _claimed,
+    ("MirrorBook", "MirrorBound"): _mirror_bound,
+    ("MirrorBook", "OwnerReported"): _owner_reported,
 }
 
 

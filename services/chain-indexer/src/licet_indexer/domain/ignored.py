@@ -28,6 +28,8 @@ IGNORED: dict[str, frozenset[str]] = {
             *("OperatorRegistered", "SettlerCapSet"),
         }
     ),
+    # A mirror that ends says so itself.
+    "MirrorBook": frozenset({"AuthorityUpdated", "StatementsCancelled"}),
 }
 
 # Contracts whose money and rights reach the mirror through the watched ones.
@@ -35,7 +37,6 @@ UNWATCHED = frozenset(
     {
         *("AccessManager", "AssetGovernor", "AssetTimelock", "BreachBook", "Directory", "Market"),
         *("NetworkToken", "ProtocolGovernor"),
-        "MirrorBook",
         *("Shares", "SharesFactory", "TestUSD", "TimelockController"),
         *("ComplianceGate", "IdentityAdapter"),
     }

@@ -13,6 +13,7 @@ from licet_kit.errors import PermanentError
 
 from licet_indexer.domain import payloads as p
 from licet_indexer.domain import rows as r
+from licet_indexer.domain.abroad import MirrorBound, OwnerReported, fold_abroad
 from licet_indexer.domain.chain import Chain, Site
 
 
@@ -61,6 +62,8 @@ def touched(payload: p.Payload, chain_id: int) -> list[r.RowKey]:  # noqa: C901,
             return [(r.Earning, (chain_id, payload.account, payload.token))]
         case p.OperatorKeySet():
             return [(r.OperatorKey, (chain_id, payload.operator, payload.receipt_key))]
+        case MirrorBound() | OwnerReported():
+            return [(r.AssetMirror, (chain_id, payload.asset_id))]
         case _:
             assert_never(payload)
 
@@ -113,6 +116,8 @@ def fold(payload: p.Payload, at: Site, chain: Chain, rows: r.Rows) -> p.Payload:
                     valid_until=payload.valid_until,
                 )
             )
+        case MirrorBound() | OwnerReported():
+            fold_abroad(payload, at, rows)
         case _:
             assert_never(payload)
     return payload

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from licet_indexer.domain.abroad import MirrorBound, OwnerReported
+
 
 @dataclass(frozen=True, slots=True)
 class AssetRegistered:
@@ -374,6 +376,8 @@ Payload = (
     | Distributed
     | Claimed
     | OperatorKeySet
+    | MirrorBound
+    | OwnerReported
 )
 
 

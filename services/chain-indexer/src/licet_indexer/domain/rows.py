@@ -202,6 +202,32 @@ class OperatorKey(Row):
     valid_until: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetMirror(Row):
+    """Another chain's asset on this one: what its owner at home signed, and what reporters say of that owner."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("chain_id", "asset_id")
+
+    asset_id: str
+    slug: str | None = None
+    home_chain_id: int | None = None
+    home_registry: str | None = None
+    owner: str | None = None
+    home_owner: str | None = None
+    epoch: int | None = None
+    valid_until: int | None = None
+    reported_owner: str | None = None
+    reported_epoch: int | None = None
+    reported_at: int | None = None
+    lineage: str | None = None
+
+    def is_open(self, at: int) -> bool:
+        """Whether it sells at this chain time, as MirrorBook.isOpen has it."""
+        if self.valid_until is None or at >= self.valid_until:
+            return False
+        return (self.home_owner, self.epoch) == (self.reported_owner, self.reported_epoch)
+
+
 TABLES: tuple[type[Row], ...] = (
     Asset,
     Version,
@@ -214,6 +240,7 @@ TABLES: tuple[type[Row], ...] = (
     Revenue,
     Earning,
     OperatorKey,
+    AssetMirror,
 )
 
 RowKey = tuple[type[Row], tuple[int | str, ...]]

@@ -187,6 +187,21 @@ def _key(r: random.Random) -> dict[str, Any]:
     return {"operator": operator, "receiptKey": key, "validFrom": r.randrange(2**40), "validUntil": until}
 
 
+def _abroad(r: random.Random) -> dict[str, Any]:
+    index = r.randrange(4)
+    return {
+        "assetId": _hash(0xAA, index),
+        "owner": _address(0xA0, r.randrange(3)),
+        "homeOwner": _address(0xA0, r.randrange(3)),
+        "epoch": r.choice([r.randrange(1, 4), 2**64 - 1]),
+        "validUntil": r.choice([0, r.randrange(2**40), 2**64 - 1]),
+        "homeChainId": r.choice([1, 2**256 - 1]),
+        "homeRegistry": _address(0xAB, 0),
+        "slug": f"owner/model-{index}",
+        "lineage": _hash(0x11, r.randrange(2)),
+    }
+
+
 _TELLERS: tuple[tuple[str, str, Callable[[random.Random], dict[str, Any]]] | None, ...] = (
     ("AssetRegistry", "AssetRegistered", _asset),
     ("AssetRegistry", "Transfer", _transfer),
@@ -214,6 +229,8 @@ _TELLERS: tuple[tuple[str, str, Callable[[random.Random], dict[str, Any]]] | Non
     ("RevenueRouter", "RevenueReceived", _money),
     ("RevenueRouter", "Distributed", _money),
     ("RevenueRouter", "Claimed", _money),
+    ("MirrorBook", "MirrorBound", _abroad),
+    ("MirrorBook", "OwnerReported", _abroad),
     # Last: a stranger.
     None,
 )

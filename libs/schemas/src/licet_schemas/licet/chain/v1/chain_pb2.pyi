@@ -82,6 +82,8 @@ class ChainEvent(_message.Message):
     MANDATE_DRAWN_FIELD_NUMBER: _builtins.int
     UPDATE_USER_FIELD_NUMBER: _builtins.int
     LICENSE_MIGRATED_FIELD_NUMBER: _builtins.int
+    MIRROR_BOUND_FIELD_NUMBER: _builtins.int
+    OWNER_REPORTED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """chain_id:block_hash:log_index:kind:incarnation"""
     chain_id: _builtins.int
@@ -144,6 +146,10 @@ class ChainEvent(_message.Message):
     def update_user(self) -> Global___UpdateUser: ...
     @_builtins.property
     def license_migrated(self) -> Global___LicenseMigrated: ...
+    @_builtins.property
+    def mirror_bound(self) -> Global___MirrorBound: ...
+    @_builtins.property
+    def owner_reported(self) -> Global___OwnerReported: ...
     def __init__(
         self,
         *,
@@ -182,12 +188,14 @@ class ChainEvent(_message.Message):
         mandate_drawn: Global___MandateDrawn | None = ...,
         update_user: Global___UpdateUser | None = ...,
         license_migrated: Global___LicenseMigrated | None = ...,
+        mirror_bound: Global___MirrorBound | None = ...,
+        owner_reported: Global___OwnerReported | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "mirror_bound", b"mirror_bound", "operator_key_set", b"operator_key_set", "owner_reported", b"owner_reported", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "log_index", b"log_index", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "operator_key_set", b"operator_key_set", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "log_index", b"log_index", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "mirror_bound", b"mirror_bound", "operator_key_set", b"operator_key_set", "owner_reported", b"owner_reported", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_revoked", "license_transferred", "deposited", "exit_requested", "withdrawn", "mandate_opened", "mandate_revoked", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn", "mandate_drawn", "update_user", "license_migrated"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_revoked", "license_transferred", "deposited", "exit_requested", "withdrawn", "mandate_opened", "mandate_revoked", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn", "mandate_drawn", "update_user", "license_migrated", "mirror_bound", "owner_reported"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -1212,3 +1220,77 @@ class BlockFinality(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BlockFinality: _TypeAlias = BlockFinality  # noqa: Y015
+
+@_typing.final
+class MirrorBound(_message.Message):
+    """On the chain of the event, another chain's asset is sold by `owner`, as its owner at home has signed. It sells while
+    the last OwnerReported has the same owner and epoch, until `valid_until`; 0: ended.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    HOME_OWNER_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    VALID_UNTIL_FIELD_NUMBER: _builtins.int
+    HOME_CHAIN_ID_FIELD_NUMBER: _builtins.int
+    HOME_REGISTRY_FIELD_NUMBER: _builtins.int
+    SLUG_FIELD_NUMBER: _builtins.int
+    asset_id: _builtins.str
+    owner: _builtins.str
+    home_owner: _builtins.str
+    epoch: _builtins.int
+    valid_until: _builtins.int
+    home_chain_id: _builtins.str
+    home_registry: _builtins.str
+    slug: _builtins.str
+    def __init__(
+        self,
+        *,
+        asset_id: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        home_owner: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        valid_until: _builtins.int = ...,
+        home_chain_id: _builtins.str = ...,
+        home_registry: _builtins.str = ...,
+        slug: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "epoch", b"epoch", "home_chain_id", b"home_chain_id", "home_owner", b"home_owner", "home_registry", b"home_registry", "owner", b"owner", "slug", b"slug", "valid_until", b"valid_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MirrorBound: _TypeAlias = MirrorBound  # noqa: Y015
+
+@_typing.final
+class OwnerReported(_message.Message):
+    """Who owns another chain's asset at its home. `lineage` is the hash of its parents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
+    asset_id: _builtins.str
+    owner: _builtins.str
+    epoch: _builtins.int
+    lineage: _builtins.str
+    def __init__(
+        self,
+        *,
+        asset_id: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        lineage: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "epoch", b"epoch", "lineage", b"lineage", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnerReported: _TypeAlias = OwnerReported  # noqa: Y015
