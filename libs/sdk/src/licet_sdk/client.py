@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from licet_sdk.licensing import Licensing
     from licet_sdk.lineage import Lineage
     from licet_sdk.market import Market
+    from licet_sdk.mirrors import Mirrors
     from licet_sdk.shares import Shares
     from licet_sdk.usage import Usage
     from licet_sdk.vault import Vault
@@ -34,6 +35,7 @@ class Client:
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config.load()
         self._replicas: dict[int, Inference] = {}
+        self._others: dict[int, Chain] = {}
 
     @cached_property
     def chain(self) -> Chain:
@@ -41,6 +43,21 @@ class Client:
         from licet_sdk.chain import Chain
 
         return Chain(self.config)
+
+    def chain_of(self, chain_id: int) -> Chain:
+        """The caller's wallet on this chain of the installation."""
+        from licet_sdk.chain import Chain
+
+        if chain_id not in self._others:
+            self._others[chain_id] = Chain(self.config, chain_id)
+        return self._others[chain_id]
+
+    def mirrors(self, chain_id: int) -> Mirrors:
+        """Assets of the installation's first chain, on another of its chains."""
+        from licet_sdk.mirrors import Mirrors, require_other
+
+        require_other(self.chain, chain_id)
+        return Mirrors(self.chain, self.chain_of(chain_id))
 
     @cached_property
     def market(self) -> Market:
@@ -102,6 +119,8 @@ class Client:
         for name in ("chain", "licensing", "vault", "usage"):
             if part := self.__dict__.pop(name, None):
                 part.close()
+        while self._others:
+            self._others.popitem()[1].close()
         while self._replicas:
             self._replicas.popitem()[1].close()
 

@@ -1,6 +1,6 @@
 """Assets that are sold on a chain that is not their home.
 
-Revision ID: 0003
+Revision ID: 0004
 """
 
 from alembic import op

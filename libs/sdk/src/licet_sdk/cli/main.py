@@ -13,7 +13,7 @@ import stamina
 import typer
 from typer._click.exceptions import ClickException  # typer's own copy of click has no public name
 
-from licet_sdk.cli import books, doctor, gate, publisher, usage, wallet
+from licet_sdk.cli import abroad, books, doctor, gate, publisher, usage, wallet
 from licet_sdk.cli.output import Output
 from licet_sdk.errors import ConfigError, LicetError
 
@@ -36,6 +36,8 @@ def _root(
 
 
 app.command("doctor")(doctor.doctor)
+publisher.asset.command("mirror")(abroad.mirror)
+publisher.asset.command("report")(abroad.report)
 app.add_typer(publisher.asset, name="asset", help="Assets and their versions.")
 app.add_typer(publisher.plan, name="plan", help="Sale terms.")
 app.command("buy")(wallet.buy)
