@@ -97,22 +97,22 @@ class SavedState:
         shutil.copyfile(self.copy, self.file)
 
 
-def chain(state: Path, ports: Ports) -> Part:
-    """anvil: a block each second, final two blocks back, its state saved each second."""
-    home = state / "chain"
+def chain(home: Path, ports: Ports, *, second: bool = False) -> Part:
+    """anvil: a block each second, final two blocks back, its state saved each second in `home`, which names it."""
+    chain_id = CHAIN_ID + 1 if second else CHAIN_ID
     port = ports["rpc"]
     return Part(
-        name="chain",
+        name=home.name,
         argv=(
             *(sys.executable, "-m", "infra.local.chain", str(home)),
-            *(str(NODE_BIN / "anvil"), "--host", LOOPBACK, "--port", str(port), "--chain-id", str(CHAIN_ID)),
+            *(str(NODE_BIN / "anvil"), "--host", LOOPBACK, "--port", str(port), "--chain-id", str(chain_id)),
             *("--block-time", "1", "--slots-in-an-epoch", "1"),
             *("--state", str(home / "state.json"), "--state-interval", "1"),
             # Older states go to disk, one file a block; nothing here asks for a state this old.
             *("--cache-path", str(home / "cache"), "--max-persisted-states", "100"),
         ),
         ports=ports,
-        probe=lambda: chain_answers(port, CHAIN_ID),
+        probe=lambda: chain_answers(port, chain_id),
         prepare=SavedState(home).recover,
         cwd=ROOT,
     )

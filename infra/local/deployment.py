@@ -35,13 +35,21 @@ class Deployment:
     keyring: Keyring
     stamp: Path
     log: Path
+    # The second chain of a profile has the next id.
+    second: bool = False
+
+    @property
+    def chain_id(self) -> int:
+        """Id of the chain that this is about."""
+        return CHAIN_ID + 1 if self.second else CHAIN_ID
 
     def run(self) -> None:
         """Deploy what is missing, register the operator, certify the gateways' keys."""
         answered = int(str(rpc(self.rpc_url, "eth_chainId")), 16)
-        if answered != CHAIN_ID:
+        if answered != self.chain_id:
             raise DeploymentFailed(
-                f"the chain at {self.rpc_url} has id {answered}: the local stack needs a development chain, {CHAIN_ID}"
+                f"the chain at {self.rpc_url} has id {answered}: "
+                f"the local stack needs a development chain, {self.chain_id}"
             )
         if self.stands():
             return
@@ -49,6 +57,7 @@ class Deployment:
         self._script(
             "register_operator.py",
             *("--chains-file", str(self.chains_file), "--cap", str(SETTLER_CAP)),
+            *("--chain-id", str(self.chain_id)),
             *("--private-key-file", str(self.keyring.path("operator.key"))),
             *("--receipt-key", self.keyring.address("receipt.key")),
         )
@@ -63,6 +72,9 @@ class Deployment:
                 "deploy.py",
                 *("--rpc-url", self.rpc_url, "--out", str(self.chains_file)),
                 *("--operator", self.keyring.address("operator.key")),
+                # Governance's choice on a development chain: who serves here also says who owns assets elsewhere.
+                *("--mirror-reporter", self.keyring.address("operator.key")),
+                *("--chain-name", "local-2" if self.second else "local"),
                 *("--private-key-file", str(self.keyring.path("deployer.key"))),
             )
         except DeploymentFailed as error:
@@ -78,7 +90,8 @@ class Deployment:
         if not self.stamp.exists() or self.stamp.read_text() != self._key():
             return False
         chains = (read_json(self.chains_file) or {"chains": []})["chains"]
-        addresses = [address for chain in chains for address in chain["contracts"].values()]
+        ours = [chain for chain in chains if chain["chain_id"] == self.chain_id]
+        addresses = [address for chain in ours for address in chain["contracts"].values()]
         return bool(addresses) and all(self._has_code(address) for address in addresses)
 
     def _key(self) -> str:

@@ -14,9 +14,12 @@ from infra.local.paths import LOCAL
 from infra.local.ports import Ports
 
 SERVERS = ("postgres", "redis", "kafka", "chain", "triton")
+# A second chain, with the same contracts. It starts when it is named; from then on it belongs to the profile.
+SECOND_CHAIN = "chain-2"
+OPTIONAL = (SECOND_CHAIN,)
 SERVICES = ("indexer", "licensing", "billing", "vault", "gateway-1", "gateway-2")
 # In this order they stop: whoever leases or calls goes before those it calls.
-STOP_WAVES = (("gateway-1", "gateway-2"), ("vault", "billing", "licensing", "indexer"), SERVERS)
+STOP_WAVES = (("gateway-1", "gateway-2"), ("vault", "billing", "licensing", "indexer"), (*SERVERS, *OPTIONAL))
 # `bench` and `e2e` are those of the benchmarks and the scenarios.
 PROFILES = ("dev", "test", "demo", "bench", "e2e")
 TEST_OFFSET = 7000  # so that tests and a stack in use have different first choices
@@ -26,6 +29,7 @@ DEFAULT_PORTS: Mapping[str, Ports] = {
     "redis": {"redis": 16379},
     "kafka": {"broker": 19092, "controller": 19093},
     "chain": {"rpc": 18545},
+    SECOND_CHAIN: {"rpc": 18546},
     "triton": {"http": 18000, "grpc": 18001, "metrics": 18002},
     "gateway-1": {"http": 8000, "admin": 9000},
     "gateway-2": {"http": 8002, "admin": 9002},
@@ -76,7 +80,10 @@ class Profile:
     @property
     def default_parts(self) -> tuple[str, ...]:
         """What `up` starts when no part is named: tests bring their own services."""
-        return SERVERS if self.name == "test" else (*SERVERS, *SERVICES)
+        if self.name == "test":
+            return SERVERS
+        kept = [name for name in OPTIONAL if (self.home / name).is_dir()]
+        return (*SERVERS, *kept, *SERVICES)
 
     @property
     def default_ports(self) -> dict[str, Ports]:

@@ -12,7 +12,7 @@ from infra.local.kafka import kafka
 from infra.local.part import Part, redis_answers
 from infra.local.paths import NODE_BIN, REDIS
 from infra.local.ports import LOOPBACK, Ports
-from infra.local.profile import Profile
+from infra.local.profile import SECOND_CHAIN, Profile
 from infra.local.triton import triton
 
 
@@ -47,7 +47,8 @@ def server_parts(
         "postgres": lambda: pg.postgres(home, ports["postgres"], durable=profile.name != "test"),
         "redis": lambda: redis(home, ports["redis"]),
         "kafka": lambda: kafka(home, ports["kafka"]),
-        "chain": lambda: chain(home, ports["chain"]),
+        "chain": lambda: chain(home / "chain", ports["chain"]),
+        SECOND_CHAIN: lambda: chain(home / SECOND_CHAIN, ports[SECOND_CHAIN], second=True),
         "triton": lambda: triton(memory, ports["triton"]),
     }
     return [build() for name, build in builders.items() if name in names and name not in profile.external]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from infra.local.part import Part, Task, http_ok
 from infra.local.paths import ROOT, VENV
 from infra.local.ports import LOOPBACK, Ports
 from infra.local.postgres import create_databases_at, database_url
-from infra.local.profile import Profile
+from infra.local.profile import SECOND_CHAIN, Profile
 
 PYTHON = VENV / "bin" / "python"
 MIGRATION_TIMEOUT_S = 120
@@ -28,12 +28,13 @@ DATABASE_OWNERS = {
     "billing": "billing",
     "vault": "model-vault",
 }
+SECOND_CONTRACTS = "contracts-2"
 AFTER = {
-    "indexer": ("postgres", "kafka", "topics", "chain", "contracts", "schemas"),
-    "licensing": ("postgres", "kafka", "topics", "redis", "contracts", "schemas"),
-    "billing": ("postgres", "kafka", "topics", "chain", "contracts", "schemas"),
-    "vault": ("postgres", "kafka", "topics", "triton", "contracts", "schemas"),
-    **dict.fromkeys(GATEWAYS, ("kafka", "topics", "triton", "contracts", "licensing")),
+    "indexer": ("postgres", "kafka", "topics", "chain", "contracts", SECOND_CONTRACTS, "schemas"),
+    "licensing": ("postgres", "kafka", "topics", "redis", "contracts", SECOND_CONTRACTS, "schemas"),
+    "billing": ("postgres", "kafka", "topics", "chain", "contracts", SECOND_CONTRACTS, "schemas"),
+    "vault": ("postgres", "kafka", "topics", "triton", "contracts", SECOND_CONTRACTS, "schemas"),
+    **dict.fromkeys(GATEWAYS, ("kafka", "topics", "triton", "contracts", SECOND_CONTRACTS, "licensing")),
 }
 
 
@@ -64,6 +65,16 @@ class Services:
             stamp=self.profile.home / "stamps" / "contracts",
             log=self.profile.log("contracts"),
         )
+
+    def second_deployment(self) -> Task:
+        """The same contracts on the second chain. Last, because both deployments write the chains file."""
+        deployment = replace(
+            self.deployment,
+            rpc_url=f"http://{LOOPBACK}:{self.ports[SECOND_CHAIN]['rpc']}",
+            stamp=self.profile.home / "stamps" / SECOND_CONTRACTS,
+            second=True,
+        )
+        return Task(SECOND_CONTRACTS, deployment.run, after=(SECOND_CHAIN, "contracts"))
 
     def tasks(self, names: Iterable[str]) -> list[Task]:
         """What has to be done before the named services start."""

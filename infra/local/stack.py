@@ -24,7 +24,16 @@ from infra.local.part import Part
 from infra.local.paths import LOCAL
 from infra.local.ports import Ports, choose, free_now
 from infra.local.process import ProcessId, send, wait_gone
-from infra.local.profile import SERVERS, SERVICES, STOP_WAVES, Profile, read_json, write_json
+from infra.local.profile import (
+    OPTIONAL,
+    SECOND_CHAIN,
+    SERVERS,
+    SERVICES,
+    STOP_WAVES,
+    Profile,
+    read_json,
+    write_json,
+)
 from infra.local.servers import server_endpoints, server_parts
 from infra.local.services import Services
 from infra.local.state import State, locked
@@ -38,7 +47,7 @@ STOP_RULES = {
     "kafka": (signal.SIGTERM, 20.0),  # hands its partitions over and closes its log segments
 }
 GROUPS = {"servers": SERVERS, "services": SERVICES}
-DATA = ("postgres", "kafka", "chain", "vault", "gateway-1", "gateway-2", "stamps")
+DATA = ("postgres", "kafka", "chain", SECOND_CHAIN, "vault", "gateway-1", "gateway-2", "stamps")
 
 Report = Callable[[str], None]
 
@@ -97,8 +106,8 @@ class Stack:
         """SIGKILL a part and its children. The stack stays up: this part is now expected to be down."""
         with locked(self.profile):
             state = self._expect_down(name)
-            if name == "chain":
-                SavedState(self.profile.home / "chain").keep()
+            if name in {"chain", SECOND_CHAIN}:
+                SavedState(self.profile.home / name).keep()
             tree = state.running[name].tree()
             send(tree, signal.SIGKILL)
             wait_gone(tree, KILL_TIMEOUT_S)
@@ -124,7 +133,7 @@ class Stack:
                 rss_mib=process.rss_mib(),
                 log=self.profile.log(name),
             )
-            for name in (*SERVERS, *SERVICES)
+            for name in (*SERVERS, *OPTIONAL, *SERVICES)
             if (process := state.running.get(name))
         ]
 
@@ -166,7 +175,7 @@ class Stack:
     def _expand(self, names: Iterable[str] | None) -> list[str]:
         asked = list(names) if names is not None else list(self.profile.default_parts)
         flat = [part for name in asked for part in GROUPS.get(name, (name,))]
-        known = (*SERVERS, *SERVICES)
+        known = (*SERVERS, *OPTIONAL, *SERVICES)
         if unknown := [name for name in flat if name not in known]:
             raise LocalError(f"no part is called {unknown[0]}: {', '.join((*GROUPS, *known))}")
         return [name for name in known if name in flat and name not in self.profile.external]
@@ -223,6 +232,12 @@ class Stack:
     ) -> dict[str, Node]:
         """What has to be started or done, by name; services bring their tasks when they start first."""
         nodes: list[Node] = [*server_parts(self.profile, ports, memory, names)]
+        if SECOND_CHAIN in names and with_tasks:
+            away = self._services(ports, memory)
+            away.keyring.make()
+            second = away.second_deployment()
+            nodes.append(second)
+            names = [*names, second.name]
         if any(name in SERVICES for name in names):
             services = self._services(ports, memory)
             services.keyring.make()

@@ -15,14 +15,14 @@ from licet_kit.migrations import require_head
 
 from infra.local.part import Part, overlay
 from infra.local.postgres import database_url
-from infra.local.profile import SERVERS, SERVICES, STOP_WAVES, Profile
+from infra.local.profile import OPTIONAL, SERVERS, SERVICES, STOP_WAVES, Profile
 from infra.local.servers import server_endpoints
 from infra.local.services import AFTER, DATABASE_OWNERS, Services, migrations
 from infra.local.tests.conftest import MakeStack
 
 CONTRACTS = (
     *("AccessManager", "Directory", "AssetRegistry", "PlanBook", "License"),
-    *("LicenseSale", "UsageEscrow", "RevenueRouter", "TestUSD"),
+    *("LicenseSale", "UsageEscrow", "RevenueRouter", "TestUSD", "MirrorBook"),
 )
 
 
@@ -119,4 +119,4 @@ def test_external_servers_get_databases_and_topics_too(services: Services, tmp_p
 
 
 def test_every_part_has_its_turn_to_stop() -> None:
-    assert sorted(name for wave in STOP_WAVES for name in wave) == sorted((*SERVERS, *SERVICES))
+    assert sorted(name for wave in STOP_WAVES for name in wave) == sorted((*SERVERS, *OPTIONAL, *SERVICES))
