@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
 import pytest
 from licet_sdk.chain import Chain, PlanOffer
 from licet_sdk.errors import ChainError
+from web3 import Web3
 
 from e2e.demo import books, calls, story
 from e2e.demo.steps import Notes
@@ -26,16 +27,19 @@ from infra.local.stack import Stack
 HOME, AWAY = 31337, 31338
 PRICE, INCLUDED_ROWS = 7_000_000, 40
 NET = PRICE - PRICE // 100
-SELLER, BUYER, HEIR = "publisher", "buyer", "taker"
+DEPOSIT, ROWS = 1_000_000, 3
+SELLER, BUYER, PAYER, HEIR = "publisher", "buyer", "giver", "taker"
+NOBODY = "0x" + "00" * 20
 
 
 @dataclass(frozen=True, slots=True)
 class TwoChains:
-    """The installation, the asset, and its plan on the other chain."""
+    """The installation, the asset, and its plans on the other chain: with units in the price, and without."""
 
     world: World
     notes: Notes
     plan_id: int
+    metered_plan_id: int
 
     @property
     def asset_id(self) -> str:
@@ -94,13 +98,20 @@ def _on_sale(world: World, notes: Notes) -> TwoChains:
         terms_digest=books.digest_of(story.TERMS),
     )
     plan_id, _ = seller.chain_of(AWAY).create_plan(asset_id, offer)
-    return TwoChains(world, notes, plan_id)
+    metered_id, _ = seller.chain_of(AWAY).create_plan(asset_id, replace(offer, price=0, included_units=0))
+    return TwoChains(world, notes, plan_id, metered_id)
 
 
 def _buy(chains: TwoChains) -> int:
     buyer = chains.away(BUYER)
     buyer.send("TestUSD", "mint", buyer.wallet, PRICE)
     return buyer.buy(chains.plan_id)[0]
+
+
+def _pending(chains: TwoChains) -> int:
+    away = chains.away(SELLER)
+    asset, token = bytes.fromhex(chains.asset_id[2:]), Web3.to_checksum_address(away.addresses["TestUSD"])
+    return int(away.call("RevenueRouter", "pendingOf", asset, token)[0])
 
 
 def test_the_catalogue_has_the_asset_under_one_id(chains: TwoChains) -> None:
@@ -112,7 +123,8 @@ def test_the_catalogue_has_the_asset_under_one_id(chains: TwoChains) -> None:
         "owner": chains.world.actor(SELLER).address.lower(),
     }
     plans = chains.catalogue("/v1/plans", asset_id=chains.asset_id)
-    assert [(plan["chain_id"], plan["plan_id"]) for plan in plans] == [(AWAY, str(chains.plan_id))]
+    wanted = [(AWAY, str(plan_id)) for plan_id in (chains.plan_id, chains.metered_plan_id)]
+    assert [(plan["chain_id"], plan["plan_id"]) for plan in plans] == wanted
     assets = chains.catalogue("/v1/assets")
     assert [(asset["chain_id"], asset["asset_id"]) for asset in assets] == [(HOME, chains.asset_id)]
     home, away = chains.world.client(SELLER).chain, chains.away(SELLER)
@@ -127,9 +139,9 @@ def test_a_licence_of_the_other_chain_is_served_and_paid_for_there(chains: TwoCh
     token_id = _buy(chains)
     grant = eventually(lambda: _final(world, token_id), "the licence of the other chain is final")
     assert grant["grant_id"].startswith(f"{AWAY}:{chains.away(BUYER).addresses['License']}:{token_id}:")
-    rows = calls.held_out(3)
+    rows = calls.held_out(ROWS)
     assert (calls.through(world, notes, BUYER, rows) == calls.direct(world, notes, rows)).all()
-    eventually(lambda: books.grant(world, "license", token_id)["spent"] == 3, "three rows are counted")
+    eventually(lambda: books.grant(world, "license", token_id)["spent"] == ROWS, "the rows are counted")
 
     seller, home = chains.away(SELLER), world.client(SELLER).chain
     before, at_home = seller.balance(), home.balance()
@@ -138,8 +150,36 @@ def test_a_licence_of_the_other_chain_is_served_and_paid_for_there(chains: TwoCh
     eventually(lambda: books.reconciled(world), "receipts, ledger and both chains agree", 40)
 
 
-def _final(world: World, token_id: int) -> dict[str, Any]:
-    found = books.grant(world, "license", token_id)
+def test_use_is_settled_on_the_chain_of_its_deposit(chains: TwoChains) -> None:
+    world, notes = chains.world, chains.notes
+    calls.make_key(world, notes, PAYER)
+    payer = chains.away(PAYER)
+    payer.send("TestUSD", "mint", payer.wallet, DEPOSIT)
+    token_id, _ = payer.buy(chains.metered_plan_id)
+    deposit_id, _ = payer.deposit(world.actor("operator").address, DEPOSIT)
+    granted = eventually(
+        lambda: _final(world, deposit_id, "deposit"), "the deposit of the other chain is final"
+    )
+    assert (granted["granted"], granted["grant_id"].split(":")[0]) == (DEPOSIT, str(AWAY))
+    eventually(lambda: books.grant(world, "license", token_id)["grant_id"], "the licence is known")
+    rows = calls.held_out(ROWS)
+    eventually(lambda: calls.through(world, notes, PAYER, rows).shape == (ROWS, 2), "the call is answered")
+    due = ROWS * story.UNIT_PRICE
+
+    def settled() -> bool:
+        world.operator().usage.settle()
+        return _pending(chains) == due
+
+    eventually(settled, "the use is settled on the other chain", 60)
+    assert (
+        world.client(PAYER).chain.call("UsageEscrow", "depositOf", bytes.fromhex(deposit_id[2:]))[0] == NOBODY
+    )
+    assert chains.away(SELLER).claim([chains.asset_id])[0] == due - due // 100
+    eventually(lambda: books.reconciled(world), "receipts, ledger and both chains agree", 40)
+
+
+def _final(world: World, token_id: object, source: str = "license") -> dict[str, Any]:
+    found = books.grant(world, source, token_id)
     return found if found["free"] else {}
 
 
