@@ -254,6 +254,37 @@ contract ProtocolGovernorTest is GovernorBase, IBorrower {
         _execute();
     }
 
+    function test_proposerTakesAProposalBack() external {
+        uint256 proposal = _propose(bob, address(router), abi.encodeCall(IRevenueRouter.setFee, (0)));
+        vm.expectRevert();
+        vm.prank(alice);
+        governor.cancel(targets, values, data, keccak256(""));
+        vm.prank(bob);
+        governor.cancel(targets, values, data, keccak256(""));
+        assertEq(uint8(_state(proposal)), uint8(IGovernor.ProposalState.Canceled));
+    }
+
+    function test_permit_AllowsBySignatureOnce() external {
+        (address signer, uint256 key) = makeAddrAndKey("signer");
+        bytes32 structHash = keccak256(
+            abi.encode(
+                keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"),
+                signer,
+                bob,
+                7,
+                token.nonces(signer),
+                block.timestamp
+            )
+        );
+        (uint8 v, bytes32 r, bytes32 s) =
+            vm.sign(key, keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), structHash)));
+        token.permit(signer, bob, 7, block.timestamp, v, r, s);
+        assertEq(token.allowance(signer, bob), 7);
+        assertEq(token.nonces(signer), 1);
+        vm.expectRevert();
+        token.permit(signer, bob, 7, block.timestamp, v, r, s);
+    }
+
     function test_aDecisionLapses() external {
         _decide(address(router), abi.encodeCall(IRevenueRouter.setFee, (500)));
         skip(manager.expiration());
