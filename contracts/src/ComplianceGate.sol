@@ -272,7 +272,7 @@ contract ComplianceGate is IComplianceGate, EIP712 {
         // What a contract was enrolled as before it had code is worth nothing, and so is what was listed without code.
         if (account.isContract()) return entry.purposes & purpose != 0;
         return block.timestamp < entry.expiresAt && rules.issuers[entry.issuer]
-            && rules.classes & (1 << entry.class) != 0 && rules.jurisdictions.get(entry.jurisdiction);
+            && (rules.classes >> entry.class) & 1 != 0 && rules.jurisdictions.get(entry.jurisdiction);
     }
 
     function _isOfficer(bytes32 assetId) private view returns (bool) {

@@ -58,7 +58,6 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
     Gates.Rules private _rules;
     PerShare.Supply private _supply;
     PerShare.Pool[MAX_CURRENCIES] private _pools;
-    mapping(address currency => uint256 ordinal) private _ordinals;
     mapping(address account => Account) private _accounts;
     mapping(address account => mapping(uint256 pool => PerShare.Holding)) private _holdings;
     mapping(address account => uint256) private _frozen;
@@ -283,10 +282,10 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
     function _addCurrency(address currency) private {
         uint8 count = _rules.currencies;
         if (count == MAX_CURRENCIES) revert Shares_TooMany(count + 1, MAX_CURRENCIES);
-        if (currency.code.length == 0 || _ordinals[currency] != 0) revert Shares_InvalidCurrency(currency);
+        bool isKnown = _placeOf(currency) != count;
+        if (currency.code.length == 0 || isKnown) revert Shares_InvalidCurrency(currency);
         _pools[count].open(currency);
-        _rules.currencies = ++count;
-        _ordinals[currency] = count;
+        _rules.currencies = count + 1;
         emit CurrencyAdded(currency);
     }
 
@@ -334,10 +333,17 @@ contract Shares is IShares, ERC20PermitUpgradeable, ERC20VotesUpgradeable, Reent
         emit Frozen(account, amount);
     }
 
-    function _indexOf(address currency) private view returns (uint256) {
-        uint256 ordinal = _ordinals[currency];
-        if (ordinal == 0) revert Shares_UnknownCurrency(currency);
-        return ordinal - 1;
+    function _indexOf(address currency) private view returns (uint256 index) {
+        index = _placeOf(currency);
+        if (index == _rules.currencies) revert Shares_UnknownCurrency(currency);
+    }
+
+    /// @dev The number of currencies where it is not among them. Few are: to look through them is cheaper than a mapping.
+    function _placeOf(address currency) private view returns (uint256 index) {
+        uint256 count = _rules.currencies;
+        while (index < count && _pools[index].currency != currency) {
+            ++index;
+        }
     }
 
     /// @dev Gate, then accounts, balances, votes: nothing that is asked first sees half of it.

@@ -9,7 +9,7 @@ import {SharesBase} from "./SharesBase.sol";
 contract SharesGasTest is SharesBase {
     uint256 private constant TRANSFER = 75_000;
     uint256 private constant TRANSFER_WITH_VOTES = 150_000;
-    uint256 private constant CLAIM = 92_000;
+    uint256 private constant CLAIM = 90_000;
 
     function _last(string memory name) private returns (uint256) {
         return vm.snapshotGasLastCall("shares", name);
