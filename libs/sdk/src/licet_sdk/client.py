@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from licet_sdk.inference import Answer, Inference, Tensors
     from licet_sdk.licensing import Licensing
     from licet_sdk.lineage import Lineage
+    from licet_sdk.mandates import Mandates
     from licet_sdk.market import Market
     from licet_sdk.mirrors import Mirrors
     from licet_sdk.shares import Shares
@@ -72,6 +73,13 @@ class Client:
         from licet_sdk.lineage import Lineage
 
         return Lineage(self.chain)
+
+    @cached_property
+    def mandates(self) -> Mandates:
+        """What operators may draw from the caller's deposits."""
+        from licet_sdk.mandates import Mandates
+
+        return Mandates(self.chain)
 
     def shares(self, asset_id: str) -> Shares:
         """The shares of an asset, and the caller's wallet among their holders."""

@@ -94,6 +94,14 @@ _REMEDIES = {
     "MirrorBook_NonceUsed": "sign again with the next nonce",
     "MirrorBook_UnknownParent": "the parents' owners must let them be sold on this chain first",
     "MirrorBook_AtHome": "the asset is sold here already: this chain is its home",
+    "UsageEscrow_UnknownDeposit": "the payer deposits at this operator first",
+    "UsageEscrow_NonceUsed": "draft the mandate again, with a nonce of its own",
+    "UsageEscrow_InvalidMandateWindow": "use windows of a minute or more, and a grace of a window at most",
+    "UsageEscrow_InvalidMandateTime": "let the mandate end after it begins, and after now",
+    "UsageEscrow_TooManyAssets": "name 16 assets at most, or none for all of them",
+    "UsageEscrow_UnknownMandate": "check the mandate's id, or open it first",
+    "UsageEscrow_NotMandatePayer": "use the wallet that pays for the mandate",
+    "UsageEscrow_MandateIsRevoked": "the mandate is over; open another one for later use",
 }
 
 

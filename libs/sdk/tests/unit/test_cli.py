@@ -42,6 +42,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Run:
         ("usage", "--limit", "0"),
         ("usage", "--colour"),
         ("deposit", "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", "1e60"),
+        ("mandate", "open", "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", "--amount", "1"),
+        ("mandate", "show"),
     ],
 )
 def test_wrong_use_with_json_is_one_json_error(

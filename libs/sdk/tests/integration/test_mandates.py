@@ -1,0 +1,117 @@
+"""Mandates on a real chain with the real contracts: signed, opened by the payer or another, read and revoked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from eth_account import Account
+from licet_sdk.chain import Chain
+from licet_sdk.config import Config
+from licet_sdk.errors import ChainError, ConfigError
+from licet_sdk.mandates import HOUR_S, MONTH_S, Bounds, Mandates
+
+MNEMONIC = "test test test test test test test test test test test junk"
+PAYER, OPERATOR = 3, 4
+LOCKED = 5_000_000
+
+Account.enable_unaudited_hdwallet_features()
+
+
+@pytest.fixture
+async def wallet(chain: Any) -> Any:
+    """A wallet of the development mnemonic on a freshly deployed chain."""
+    deployed = await chain()
+    made: list[Chain] = []
+
+    def make(index: int) -> Chain:
+        key = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}").key
+        made.append(Chain(Config(chains_file=str(deployed.chains_file), private_key="0x" + bytes(key).hex())))
+        return made[-1]
+
+    yield make
+    for chain_of_wallet in made:
+        chain_of_wallet.close()
+
+
+def _serving(operator: Chain) -> Chain:
+    """The operator, registered with a receipt key of its own."""
+    begin = int(operator.w3.eth.get_block("latest")["timestamp"])
+    key = Account.from_mnemonic(MNEMONIC, account_path="m/44'/60'/0'/0/9").address
+    operator.send("UsageEscrow", "registerOperator", key, begin, begin + MONTH_S)
+    return operator
+
+
+def _bounds(operator: Chain, *assets: str) -> Bounds:
+    return Bounds(operator.wallet, 1_000_000, 4_000_000, 200_000, 50, grace=HOUR_S, assets=assets)
+
+
+async def test_a_mandate_is_opened_read_and_revoked(wallet: Any) -> None:
+    payer, operator = wallet(PAYER), _serving(wallet(OPERATOR))
+    mandates = Mandates(payer)
+    asset_id, _ = payer.register_asset("acme/tumour-risk")
+    mandate = mandates.draft(_bounds(operator, asset_id))
+    with pytest.raises(ChainError) as early:
+        mandates.open(mandate)
+    assert early.value.code == "UsageEscrow_UnknownDeposit"
+    payer.send("TestUSD", "mint", payer.wallet, LOCKED)
+    deposit_id, _ = payer.deposit(operator.wallet, LOCKED)
+
+    mandate_id, _ = mandates.open(mandate)
+    assert mandate_id == mandates.mandate_id(mandate)
+    state = mandates.show(mandate_id)
+    assert (state.deposit_id, state.window_amount, state.remaining) == (deposit_id, 1_000_000, 4_000_000)
+    assert (state.window_records, state.grace, state.in_flight_cap) == (50, HOUR_S, 200_000)
+    assert (state.valid_from, state.valid_until) == (mandate.valid_from, mandate.valid_from + MONTH_S)
+    assert (state.any_asset, state.revoked, state.uses) == (False, False, ())
+    assert mandates.covers(mandate_id, asset_id)
+    assert not mandates.covers(mandate_id, "0x" + "77" * 32)
+
+    with pytest.raises(ChainError) as foreign:
+        Mandates(operator).revoke(mandate_id)
+    assert foreign.value.code == "UsageEscrow_NotMandatePayer"
+    revoked = mandates.revoke(mandate_id)
+    assert (revoked.remaining, revoked.settle_until) == (200_000, revoked.revoked_at + HOUR_S)
+    after = mandates.show(mandate_id)
+    assert (after.revoked, after.remaining, after.valid_until) == (True, 200_000, revoked.revoked_at)
+    with pytest.raises(ChainError) as twice:
+        mandates.revoke(mandate_id)
+    assert twice.value.code == "UsageEscrow_MandateIsRevoked"
+
+
+async def test_another_opens_it_with_the_signature_of_exactly_these_terms(wallet: Any) -> None:
+    payer, operator = wallet(PAYER), _serving(wallet(OPERATOR))
+    payer.send("TestUSD", "mint", payer.wallet, LOCKED)
+    payer.deposit(operator.wallet, LOCKED)
+    theirs = Mandates(operator)
+    used = "0x" + "77" * 32
+    mandate = Mandates(payer).draft(_bounds(operator, used))
+    signature = Mandates(payer).sign(mandate)
+    with pytest.raises(ConfigError):
+        theirs.sign(mandate)
+    with pytest.raises(ChainError) as unsigned:
+        theirs.open(mandate)
+    assert unsigned.value.code == "UsageEscrow_InvalidSignature"
+    with pytest.raises(ChainError) as raised:
+        theirs.open(replace(mandate, total_amount=LOCKED), signature)
+    assert raised.value.code == "UsageEscrow_InvalidSignature"
+    mandate_id, _ = theirs.open(mandate, signature)
+    assert theirs.covers(mandate_id, used)
+    anything, _ = Mandates(payer).open(Mandates(payer).draft(_bounds(operator)))
+    assert theirs.show(anything).any_asset
+
+    other = Mandates(payer).draft(_bounds(operator))
+    Mandates(payer).cancel_nonce(other.nonce)
+    with pytest.raises(ChainError) as cancelled:
+        theirs.open(other, Mandates(payer).sign(other))
+    assert cancelled.value.code == "UsageEscrow_NonceUsed"
+
+
+async def test_what_was_never_opened_is_unknown(wallet: Any) -> None:
+    mandates = Mandates(wallet(PAYER))
+    with pytest.raises(ChainError) as unknown:
+        mandates.show("0x" + "77" * 32)
+    assert unknown.value.code == "mandate_unknown"
+    with pytest.raises(ConfigError):
+        mandates.show("0x77")
