@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from eth_account import Account
 from licet_sdk.chain import Chain
+from licet_sdk.cli.main import main
 from licet_sdk.config import Config
 from licet_sdk.errors import ChainError, ConfigError
 from licet_sdk.mandates import HOUR_S, MONTH_S, Bounds, Mandates
@@ -30,6 +32,7 @@ async def wallet(chain: Any) -> Any:
         made.append(Chain(Config(chains_file=str(deployed.chains_file), private_key="0x" + bytes(key).hex())))
         return made[-1]
 
+    make.chains_file = str(deployed.chains_file)  # type: ignore[attr-defined]
     yield make
     for chain_of_wallet in made:
         chain_of_wallet.close()
@@ -115,3 +118,34 @@ async def test_what_was_never_opened_is_unknown(wallet: Any) -> None:
     assert unknown.value.code == "mandate_unknown"
     with pytest.raises(ConfigError):
         mandates.show("0x77")
+
+
+async def test_the_command_opens_shows_and_revokes(
+    wallet: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    payer, operator = wallet(PAYER), _serving(wallet(OPERATOR))
+    payer.send("TestUSD", "mint", payer.wallet, LOCKED)
+    payer.deposit(operator.wallet, LOCKED)
+    payer.register_asset("acme/tumour-risk")
+    key = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{PAYER}").key
+    monkeypatch.setenv("LICET_CHAINS_FILE", wallet.chains_file)
+    monkeypatch.setenv("LICET_PRIVATE_KEY", "0x" + bytes(key).hex())
+
+    def licet(*args: str, status: int = 0) -> Any:
+        monkeypatch.setattr("sys.argv", ["licet", "mandate", *args, "--json"])
+        with pytest.raises(SystemExit) as left:
+            main()
+        printed = capsys.readouterr()
+        assert left.value.code == status, printed
+        return json.loads(printed.err if status else printed.out)
+
+    terms = ["--amount", "1.5", "--total", "4", "--calls", "50", "--in-flight", "0.2", "--window", "60"]
+    opened = licet("open", operator.wallet, *terms, "--asset", "acme/tumour-risk")["mandate"]
+    shown = licet("show", opened)
+    assert (shown["window_amount"], shown["remaining"], shown["in_flight_cap"]) == ("1.5", "4", "0.2")
+    assert (shown["window_length"], shown["window_records"], shown["grace"]) == (60, 50, 60)
+    assert (shown["any_asset"], shown["uses"]) == (False, [])
+    assert licet("revoke", opened)["remaining"] == "0.2"
+    assert licet("revoke", opened, status=5)["error"] == "UsageEscrow_MandateIsRevoked"
+    assert licet("show", "0x77", status=2)["error"] == "invalid_value"
+    assert licet("open", "0x12", *terms, status=2)["error"] == "invalid_value"

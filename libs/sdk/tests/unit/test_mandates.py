@@ -11,7 +11,7 @@ from licet_schemas import eip712
 from licet_sdk.chain import Chain
 from licet_sdk.config import Config
 from licet_sdk.errors import ConfigError
-from licet_sdk.mandates import MONTH_S, Bounds, Mandates
+from licet_sdk.mandates import MONTH_S, Bounds, Mandates, WindowUse
 
 KEY = "0x" + "11" * 32
 OPERATOR = "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955"
@@ -57,3 +57,16 @@ def test_an_id_has_64_digits(mandates: Mandates, text: str) -> None:
         mandates.revoke(text)
     with pytest.raises(ConfigError):
         mandates.draft(Bounds(OPERATOR, 1, 2, 1, 3, valid_from=7, assets=[text]))
+
+
+def test_only_windows_that_were_settled_are_shown_oldest_first(
+    mandates: Mandates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = (b"\x01" * 32, 10, 8, 7, 99, 60, 3, 30, True, False, 1)
+    answers = {"mandateOf": state, "mandateUseOf": [(6, 2, 20), (5, 1, 10)]}
+    monkeypatch.setattr(Chain, "call", lambda _self, _contract, name, *_: answers[name])
+    shown = mandates.show("0x" + "77" * 32)
+    assert (shown.deposit_id, shown.remaining, shown.grace) == ("0x" + "01" * 32, 8, 30)
+    assert shown.uses == (WindowUse(5, 1, 10), WindowUse(6, 2, 20))
+    answers["mandateUseOf"] = [(0, 0, 0), (5, 1, 10)]
+    assert mandates.show("0x" + "77" * 32).uses == (WindowUse(5, 1, 10),)
