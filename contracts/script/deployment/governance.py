@@ -8,8 +8,8 @@
 | protocol | 3 | schedule the protocol fee, pause entries for a while |
 | reporter | 4 | say who owns assets on other chains |
 
-All but the protocol's end with the timelock, beside which only the named reporters have a role; the protocol's ends with
-the governor of the network token. Both wait as long as an exit.
+All but the protocol's end with the timelock, beside which only the named reporters have a role; the protocol's
+ends with the governor of the network token. Both wait as long as an exit.
 """
 
 from __future__ import annotations

@@ -3,125 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
-import io
 import json
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
-from licet_kit.testing.anvil import Anvil, dev_account
-from licet_schemas.abi import load_abi
-from web3 import Web3
+from licet_kit.testing.anvil import Anvil
 
-SCRIPTS = Path(__file__).resolve().parents[1]
-ANVIL = SCRIPTS.parent / "node_modules/.bin/anvil"
-DEPLOYER, OPERATOR, RECEIPT_KEY, STRANGER = (dev_account(i) for i in range(4))
-EXIT_DELAY_S = 10
-SUPPLY = 10**9 * 10**18
-# EIP-712 keeps the chain's id in the code of what signatures are made for.
-CODE_DIFFERS = {"TestUSD", "Market", "NetworkToken", "ProtocolGovernor", "ComplianceGate"}
-
-
-@pytest.fixture
-async def chain() -> AsyncIterator[Anvil]:
-    node = Anvil(ANVIL, flags=("--chain-id", "31337"))
-    await node.start()
-    yield node
-    await node.stop()
-
-
-@pytest.fixture
-async def second_chain() -> AsyncIterator[Anvil]:
-    node = Anvil(ANVIL, flags=("--chain-id", "31338"))
-    await node.start()
-    yield node
-    await node.stop()
-
-
-@pytest.fixture
-async def real_chain() -> AsyncIterator[Anvil]:
-    """A chain whose id is not a development one."""
-    node = Anvil(ANVIL, flags=("--chain-id", "10"))
-    await node.start()
-    yield node
-    await node.stop()
-
-
-@pytest.fixture(autouse=True)
-def scripts_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-
-
-async def _run(script: str, *args: object) -> tuple[int, str, str]:
-    """Runs a script's `main` in this process, because its imports take a second; exit status and both outputs."""
-    main = importlib.import_module(script).main
-    out, error = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-        status = await asyncio.to_thread(main, [str(arg) for arg in args])
-    return status, out.getvalue(), error.getvalue()
-
-
-def _key_file(folder: Path, index: int) -> Path:
-    path = folder / f"key-{index}"
-    path.write_text(dev_account(index).key + "\n")
-    return path
-
-
-def _arguments(node: Anvil, folder: Path, *more: object) -> list[object]:
-    return [
-        *("--rpc-url", node.rpc_url, "--out", folder / "chains.json", "--operator", OPERATOR.address),
-        *("--private-key-file", _key_file(folder, 0), *more),
-    ]
-
-
-async def _deploy(
-    node: Anvil, folder: Path, exit_delay_s: int = EXIT_DELAY_S, *more: object
-) -> dict[str, Any]:
-    arguments = _arguments(node, folder, "--exit-delay-s", exit_delay_s, "--json", *more)
-    status, out, error = await _run("deploy", *arguments)
-    assert status == 0, error
-    result: dict[str, Any] = json.loads(out)
-    return result
-
-
-def _stated(folder: Path, parts: dict[str, int]) -> tuple[object, ...]:
-    path = folder / "distribution.json"
-    path.write_text(json.dumps({account: str(amount) for account, amount in parts.items()}))
-    return "--distribution", path
-
-
-def _chains(folder: Path) -> dict[int, dict[str, Any]]:
-    chains = json.loads((folder / "chains.json").read_text())["chains"]
-    return {chain["chain_id"]: chain for chain in chains}
-
-
-def _w3(node: Anvil) -> Web3:
-    return Web3(Web3.HTTPProvider(node.rpc_url))
-
-
-def _contract(node: Anvil, contracts: dict[str, str], name: str) -> Any:
-    address = to_checksum_address(contracts[name])
-    return _w3(node).eth.contract(address=address, abi=load_abi(name))
+from .deploying import (
+    ANVIL,
+    CODE_DIFFERS,
+    DEPLOYER,
+    EXIT_DELAY_S,
+    OPERATOR,
+    RECEIPT_KEY,
+    SCRIPTS,
+    STRANGER,
+    SUPPLY,
+    arguments_of,
+    chains_in,
+    contract_at,
+    deploy_on,
+    run_script,
+    stated_in,
+    w3_of,
+)
 
 
 async def test_two_chains_get_the_same_addresses_and_code(
     chain: Anvil, second_chain: Anvil, tmp_path: Path
 ) -> None:
-    await _deploy(chain, tmp_path)
-    await _deploy(second_chain, tmp_path, exit_delay_s=3600)
-    chains = _chains(tmp_path)
+    await deploy_on(chain, tmp_path)
+    await deploy_on(second_chain, tmp_path, exit_delay_s=3600)
+    chains = chains_in(tmp_path)
     assert set(chains) == {31337, 31338}
     contracts = chains[31337]["contracts"]
     assert contracts == chains[31338]["contracts"]
     for name, address in contracts.items():
-        here = _w3(chain).eth.get_code(to_checksum_address(address))
-        there = _w3(second_chain).eth.get_code(to_checksum_address(address))
+        here = w3_of(chain).eth.get_code(to_checksum_address(address))
+        there = w3_of(second_chain).eth.get_code(to_checksum_address(address))
         assert len(here) > 100
         assert (here == there) == (name not in CODE_DIFFERS), name
 
@@ -130,9 +54,9 @@ async def test_more_than_a_block_holds_is_deployed_block_by_block(tmp_path: Path
     node = Anvil(ANVIL, block_time_s=1, flags=("--chain-id", "31337"))
     await node.start()
     try:
-        await _deploy(node, tmp_path)
-        contracts = _chains(tmp_path)[31337]["contracts"]
-        assert all(_w3(node).eth.get_code(to_checksum_address(address)) for address in contracts.values())
+        await deploy_on(node, tmp_path)
+        contracts = chains_in(tmp_path)[31337]["contracts"]
+        assert all(w3_of(node).eth.get_code(to_checksum_address(address)) for address in contracts.values())
     finally:
         await node.stop()
 
@@ -142,12 +66,12 @@ async def test_the_chains_file_says_what_the_services_read(chain: Anvil, tmp_pat
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         SCRIPTS / "deploy.py",
-        *map(str, _arguments(chain, tmp_path)),
+        *map(str, arguments_of(chain, tmp_path)),
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
     assert process.returncode == 0
-    entry = _chains(tmp_path)[31337]
+    entry = chains_in(tmp_path)[31337]
     assert entry["contracts"]["UsageEscrow"] in out.decode()
     assert {key: entry[key] for key in ("name", "rpc_url", "finality", "poll_interval_ms", "operator")} == {
         "name": "local",
@@ -161,35 +85,35 @@ async def test_the_chains_file_says_what_the_services_read(chain: Anvil, tmp_pat
 
 
 async def test_a_second_run_finds_what_stands(chain: Anvil, tmp_path: Path) -> None:
-    first = await _deploy(chain, tmp_path)
+    first = await deploy_on(chain, tmp_path)
     block = await chain.block_number()
-    second = await _deploy(chain, tmp_path)
+    second = await deploy_on(chain, tmp_path)
     assert (first["transactions"] > 0, second["transactions"]) == (True, 0)
     assert second["chain"] == first["chain"]
     assert await chain.block_number() == block
 
 
 async def test_a_second_run_keeps_how_the_chain_is_polled(chain: Anvil, tmp_path: Path) -> None:
-    await _deploy(chain, tmp_path)
+    await deploy_on(chain, tmp_path)
     path = tmp_path / "chains.json"
     changed = json.loads(path.read_text())
     changed["chains"][0] |= {"finality": {"source": "depth", "depth": 12}, "poll_interval_ms": 900}
     path.write_text(json.dumps(changed))
-    await _deploy(chain, tmp_path)
-    entry = _chains(tmp_path)[31337]
+    await deploy_on(chain, tmp_path)
+    entry = chains_in(tmp_path)[31337]
     assert (entry["finality"], entry["poll_interval_ms"]) == ({"source": "depth", "depth": 12}, 900)
 
 
 async def test_a_stranger_who_deploys_first_changes_nothing(
     chain: Anvil, second_chain: Anvil, tmp_path: Path
 ) -> None:
-    expected = await _deploy(chain, tmp_path)
+    expected = await deploy_on(chain, tmp_path)
     # The same creation code for the first contract, sent by another account.
-    block = _w3(chain).eth.get_block(1, full_transactions=True)
+    block = w3_of(chain).eth.get_block(1, full_transactions=True)
     transaction: Any = block["transactions"][0]
     sent = {"from": STRANGER.address, "to": transaction["to"], "data": transaction["input"].to_0x_hex()}
     await second_chain.send({**sent, "gas": hex(5_000_000)})
-    result = await _deploy(second_chain, tmp_path)
+    result = await deploy_on(second_chain, tmp_path)
     assert result["chain"]["contracts"] == expected["chain"]["contracts"]
     assert result["governance"] == expected["governance"]
 
@@ -214,8 +138,8 @@ async def test_a_deployment_that_was_cut_off_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(sender.Sender, "send", send)
         with pytest.raises(Killed):
-            await _deploy(chain, tmp_path)
-    result = await _deploy(chain, tmp_path)
+            await deploy_on(chain, tmp_path)
+    result = await deploy_on(chain, tmp_path)
     timelock = to_checksum_address(result["chain"]["contracts"]["TimelockController"])
     assert result["governance"]["roles"] == {
         "admin": [timelock],
@@ -227,8 +151,8 @@ async def test_a_deployment_that_was_cut_off_goes_on(
 
 
 async def test_the_deployer_keeps_no_role(chain: Anvil, tmp_path: Path) -> None:
-    contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
-    manager = _contract(chain, contracts, "AccessManager")
+    contracts = (await deploy_on(chain, tmp_path))["chain"]["contracts"]
+    manager = contract_at(chain, contracts, "AccessManager")
     deployer = to_checksum_address(DEPLOYER.address)
     for role in range(5):
         assert manager.functions.hasRole(role, deployer).call() == [False, 0]
@@ -241,7 +165,7 @@ async def test_the_deployer_keeps_no_role(chain: Anvil, tmp_path: Path) -> None:
         ("MirrorBook", ("report", b"\1" * 32, deployer, 1, b"\0" * 32)),
         ("MirrorBook", ("correct", b"\1" * 32, deployer, 1, b"\0" * 32)),
     ):
-        function = _contract(chain, contracts, name).functions[call[0]](*call[1:])
+        function = contract_at(chain, contracts, name).functions[call[0]](*call[1:])
         with pytest.raises(Exception, match=refused):
             function.call({"from": deployer})
 
@@ -251,7 +175,7 @@ async def _as_timelock(node: Anvil, contracts: dict[str, str], name: str, method
     timelock = contracts["TimelockController"]
     await node.rpc("anvil_impersonateAccount", timelock)
     await node.rpc("anvil_setBalance", timelock, hex(10**18))
-    contract = _contract(node, contracts, name)
+    contract = contract_at(node, contracts, name)
     data = contract.encode_abi(method, list(args))
     # In its own block: a later one's time must not become this transaction's.
     sent: Any = await node.send({"from": timelock, "to": contracts[name], "data": data})
@@ -259,37 +183,41 @@ async def _as_timelock(node: Anvil, contracts: dict[str, str], name: str, method
 
 
 async def test_a_role_that_is_too_many_fails_the_deployment(chain: Anvil, tmp_path: Path) -> None:
-    contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
+    contracts = (await deploy_on(chain, tmp_path))["chain"]["contracts"]
     stranger = to_checksum_address(STRANGER.address)
     await _as_timelock(chain, contracts, "AccessManager", "grantRole", 2, stranger, 0)
-    status, _, error = await _run("deploy", *_arguments(chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S))
+    status, _, error = await run_script(
+        "deploy", *arguments_of(chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S)
+    )
     assert status == 1
     assert stranger in error
 
 
 async def test_named_reporters_report_and_nobody_else(chain: Anvil, tmp_path: Path) -> None:
     reporter = to_checksum_address(RECEIPT_KEY.address)
-    arguments = _arguments(
+    arguments = arguments_of(
         chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S, "--mirror-reporter", RECEIPT_KEY.address, "--json"
     )
-    status, out, error = await _run("deploy", *arguments)
+    status, out, error = await run_script("deploy", *arguments)
     assert status == 0, error
     contracts = json.loads(out)["chain"]["contracts"]
     members = json.loads(out)["governance"]["roles"]["reporter"]
     assert members == sorted([reporter, to_checksum_address(contracts["TimelockController"])])
-    report = _contract(chain, contracts, "MirrorBook").functions.report(b"\1" * 32, reporter, 1, b"\0" * 32)
+    report = contract_at(chain, contracts, "MirrorBook").functions.report(b"\1" * 32, reporter, 1, b"\0" * 32)
     report.call({"from": reporter})
     refused = keccak(text="AccessManagedUnauthorized(address)")[:4].hex()
     with pytest.raises(Exception, match=refused):
         report.call({"from": to_checksum_address(STRANGER.address)})
     # Without being named it is one role too many.
-    status, _, error = await _run("deploy", *_arguments(chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S))
+    status, _, error = await run_script(
+        "deploy", *arguments_of(chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S)
+    )
     assert (status, reporter in error) == (1, True)
 
 
 async def test_the_deployer_is_no_reporter(chain: Anvil, tmp_path: Path) -> None:
     named = ("--mirror-reporter", DEPLOYER.address)
-    status, _, error = await _run("deploy", *_arguments(chain, tmp_path, *named))
+    status, _, error = await run_script("deploy", *arguments_of(chain, tmp_path, *named))
     assert (status, error) == (
         1,
         "deploy: the deployer keeps no role, so it cannot be a mirror reporter\n",
@@ -308,26 +236,30 @@ async def test_the_deployer_is_no_reporter(chain: Anvil, tmp_path: Path) -> None
 async def test_a_setting_that_is_off_fails_the_deployment(
     chain: Anvil, tmp_path: Path, name: str, method: str, said: str
 ) -> None:
-    contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
+    contracts = (await deploy_on(chain, tmp_path))["chain"]["contracts"]
     sale = to_checksum_address(contracts["LicenseSale"])
     args = {"setTargetClosed": (sale, True), "advance": (sale, 2), "setExitDelay": (60,)}[method]
     await _as_timelock(chain, contracts, name, method, *args)
     await chain.advance(EXIT_DELAY_S)
-    status, _, error = await _run("deploy", *_arguments(chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S))
+    status, _, error = await run_script(
+        "deploy", *arguments_of(chain, tmp_path, "--exit-delay-s", EXIT_DELAY_S)
+    )
     assert status == 1
     assert said in error
 
 
 async def test_outside_development_chains_there_is_no_test_money(real_chain: Anvil, tmp_path: Path) -> None:
-    result = await _deploy(real_chain, tmp_path, 72 * 3600, *_stated(tmp_path, {OPERATOR.address: SUPPLY}))
+    result = await deploy_on(
+        real_chain, tmp_path, 72 * 3600, *stated_in(tmp_path, {OPERATOR.address: SUPPLY})
+    )
     assert "TestUSD" not in result["chain"]["contracts"]
     assert result["governance"]["exit_delay_s"] == 72 * 3600
 
 
 async def test_outside_development_chains_an_exit_is_never_short(real_chain: Anvil, tmp_path: Path) -> None:
-    stated = _stated(tmp_path, {OPERATOR.address: SUPPLY})
-    status, _, error = await _run(
-        "deploy", *_arguments(real_chain, tmp_path, "--exit-delay-s", 3600, *stated)
+    stated = stated_in(tmp_path, {OPERATOR.address: SUPPLY})
+    status, _, error = await run_script(
+        "deploy", *arguments_of(real_chain, tmp_path, "--exit-delay-s", 3600, *stated)
     )
     assert (status, error) == (1, "deploy: an exit delay below 259200 s needs a development chain\n")
     assert await real_chain.block_number() == 0
@@ -335,71 +267,27 @@ async def test_outside_development_chains_an_exit_is_never_short(real_chain: Anv
 
 async def test_a_chain_without_the_deterministic_deployer_is_refused(chain: Anvil, tmp_path: Path) -> None:
     await chain.rpc("anvil_setCode", "0x4e59b44847b379578588920cA78FbF26c0B4956C", "0x")
-    status, _, error = await _run("deploy", *_arguments(chain, tmp_path))
+    status, _, error = await run_script("deploy", *arguments_of(chain, tmp_path))
     assert status == 1
     assert "is missing on this chain" in error
 
 
 async def test_a_chain_that_does_not_answer_is_refused(chain: Anvil, tmp_path: Path) -> None:
     await chain.stop()
-    status, _, error = await _run("deploy", *_arguments(chain, tmp_path))
+    status, _, error = await run_script("deploy", *arguments_of(chain, tmp_path))
     assert (status, error) == (1, f"deploy: no chain answers at {chain.rpc_url}\n")
-
-
-def _registration(folder: Path, *more: object) -> list[object]:
-    return [
-        *("--chains-file", folder / "chains.json", "--private-key-file", _key_file(folder, 1)),
-        *("--receipt-key", RECEIPT_KEY.address, "--cap", 1_000_000, *more),
-    ]
-
-
-async def test_an_operator_is_registered_once(chain: Anvil, tmp_path: Path) -> None:
-    contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
-    status, out, error = await _run("register_operator", *_registration(tmp_path))
-    assert status == 0, error
-    block = await chain.block_number()
-    status, again, _ = await _run("register_operator", *_registration(tmp_path))
-    assert (status, again) == (0, out)
-    assert await chain.block_number() == block
-    escrow = _contract(chain, contracts, "UsageEscrow").functions
-    operator, key = to_checksum_address(OPERATOR.address), to_checksum_address(RECEIPT_KEY.address)
-    now = _w3(chain).eth.get_block("latest")["timestamp"]
-    assert escrow.isReceiptKeyValid(operator, key, now).call()
-    assert escrow.settlerCapOf(operator, to_checksum_address(contracts["TestUSD"])).call() == [1_000_000, 0]
-
-
-async def test_a_registered_operator_gets_another_receipt_key(chain: Anvil, tmp_path: Path) -> None:
-    contracts = (await _deploy(chain, tmp_path))["chain"]["contracts"]
-    await _run("register_operator", *_registration(tmp_path))
-    other = ("--receipt-key", STRANGER.address)
-    status, _, error = await _run("register_operator", *_registration(tmp_path, *other))
-    assert status == 0, error
-    escrow = _contract(chain, contracts, "UsageEscrow").functions
-    operator = to_checksum_address(OPERATOR.address)
-    now = _w3(chain).eth.get_block("latest")["timestamp"]
-    for key in (RECEIPT_KEY, STRANGER):
-        assert escrow.isReceiptKeyValid(operator, to_checksum_address(key.address), now).call()
-
-
-async def test_a_registration_on_the_wrong_chain_is_refused(
-    chain: Anvil, second_chain: Anvil, tmp_path: Path
-) -> None:
-    await _deploy(chain, tmp_path)
-    wrong = ("--rpc-url", second_chain.rpc_url)
-    status, _, error = await _run("register_operator", *_registration(tmp_path, *wrong))
-    assert (status, error) == (1, "register_operator: the node answers for chain 31338, not 31337\n")
 
 
 async def test_the_network_token_is_distributed_as_stated(chain: Anvil, tmp_path: Path) -> None:
     parts = {OPERATOR.address: SUPPLY - 10**24, STRANGER.address: 10**24}
-    result = await _deploy(chain, tmp_path, EXIT_DELAY_S, *_stated(tmp_path, parts))
+    result = await deploy_on(chain, tmp_path, EXIT_DELAY_S, *stated_in(tmp_path, parts))
     expected = {to_checksum_address(account): str(amount) for account, amount in parts.items()}
     assert result["governance"]["network_token"] == expected
     assert result["governance"]["governor_delay_s"] == EXIT_DELAY_S
     contracts = result["chain"]["contracts"]
-    token = _contract(chain, contracts, "NetworkToken").functions
+    token = contract_at(chain, contracts, "NetworkToken").functions
     assert token.totalSupply().call() == SUPPLY
-    governor = _contract(chain, contracts, "ProtocolGovernor").functions
+    governor = contract_at(chain, contracts, "ProtocolGovernor").functions
     assert governor.token().call() == to_checksum_address(contracts["NetworkToken"])
 
 
@@ -407,7 +295,7 @@ async def test_the_network_token_is_distributed_as_stated(chain: Anvil, tmp_path
 async def test_a_distribution_that_is_not_the_supply_is_refused(
     chain: Anvil, tmp_path: Path, parts: dict[str, int]
 ) -> None:
-    status, _, error = await _run("deploy", *_arguments(chain, tmp_path, *_stated(tmp_path, parts)))
+    status, _, error = await run_script("deploy", *arguments_of(chain, tmp_path, *stated_in(tmp_path, parts)))
     assert status == 1
     assert "distribution.json" in error
 
@@ -415,5 +303,5 @@ async def test_a_distribution_that_is_not_the_supply_is_refused(
 async def test_outside_development_chains_the_distribution_is_stated(
     real_chain: Anvil, tmp_path: Path
 ) -> None:
-    status, _, error = await _run("deploy", *_arguments(real_chain, tmp_path))
+    status, _, error = await run_script("deploy", *arguments_of(real_chain, tmp_path))
     assert (status, error) == (1, "deploy: --distribution must say who gets the network token\n")
