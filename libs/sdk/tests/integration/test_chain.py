@@ -7,32 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_account import Account
 from licet_sdk.chain import Chain, PlanOffer
 from licet_sdk.config import Config
 from licet_sdk.errors import ChainError, ConfigError, Unreachable
 
-MNEMONIC = "test test test test test test test test test test test junk"
 OPERATOR, PUBLISHER, BUYER, OTHER = range(1, 5)
 DIGEST = "0x" + "ab" * 32
-
-Account.enable_unaudited_hdwallet_features()
-
-
-@pytest.fixture
-async def wallet(chain: Any) -> Any:
-    """A wallet of the development mnemonic on a freshly deployed chain."""
-    deployed = await chain()
-    made: list[Chain] = []
-
-    def make(index: int) -> Chain:
-        key = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}").key
-        made.append(Chain(Config(chains_file=str(deployed.chains_file), private_key="0x" + bytes(key).hex())))
-        return made[-1]
-
-    yield make
-    for chain_of_wallet in made:
-        chain_of_wallet.close()
 
 
 def offer(wallet: Any, **changes: Any) -> PlanOffer:

@@ -6,37 +6,16 @@ import sys
 from typing import Any
 
 import pytest
-from eth_account import Account
 from licet_sdk.chain import Chain
 from licet_sdk.cli import main as cli
-from licet_sdk.config import Config
 from licet_sdk.errors import ChainError, ConfigError
 from licet_sdk.gate import EARN, HOLD, Gate, HolderTerms, RuleSet
 from licet_sdk.shares import ONE_SHARE, Issue, Shares, issue
 
-MNEMONIC = "test test test test test test test test test test test junk"
 PUBLISHER, HOLDER, ISSUER, OFFICER = 2, 3, 4, 5
 SUPPLY = 1000 * ONE_SHARE
 CLASS, GERMANY = 2, 276
 LONG = 86_400
-
-Account.enable_unaudited_hdwallet_features()
-
-
-@pytest.fixture
-async def wallet(chain: Any) -> Any:
-    """A wallet of the development mnemonic on a freshly deployed chain."""
-    deployed = await chain()
-    made: list[Chain] = []
-
-    def make(index: int) -> Chain:
-        key = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}").key
-        made.append(Chain(Config(chains_file=str(deployed.chains_file), private_key="0x" + bytes(key).hex())))
-        return made[-1]
-
-    yield make
-    for chain_of_wallet in made:
-        chain_of_wallet.close()
 
 
 def _terms(chain: Chain, lasts_s: int = LONG) -> HolderTerms:

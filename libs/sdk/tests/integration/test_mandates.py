@@ -7,41 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from eth_account import Account
+from eth_utils.address import to_checksum_address
+from licet_kit.testing.anvil import dev_account
 from licet_sdk.chain import Chain
 from licet_sdk.cli.main import main
-from licet_sdk.config import Config
 from licet_sdk.errors import ChainError, ConfigError
 from licet_sdk.mandates import HOUR_S, MONTH_S, Bounds, Mandates
 
-MNEMONIC = "test test test test test test test test test test test junk"
 PAYER, OPERATOR = 3, 4
 LOCKED = 5_000_000
-
-Account.enable_unaudited_hdwallet_features()
-
-
-@pytest.fixture
-async def wallet(chain: Any) -> Any:
-    """A wallet of the development mnemonic on a freshly deployed chain."""
-    deployed = await chain()
-    made: list[Chain] = []
-
-    def make(index: int) -> Chain:
-        key = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}").key
-        made.append(Chain(Config(chains_file=str(deployed.chains_file), private_key="0x" + bytes(key).hex())))
-        return made[-1]
-
-    make.chains_file = str(deployed.chains_file)  # type: ignore[attr-defined]
-    yield make
-    for chain_of_wallet in made:
-        chain_of_wallet.close()
 
 
 def _serving(operator: Chain) -> Chain:
     """The operator, registered with a receipt key of its own."""
     begin = int(operator.w3.eth.get_block("latest")["timestamp"])
-    key = Account.from_mnemonic(MNEMONIC, account_path="m/44'/60'/0'/0/9").address
+    key = to_checksum_address(dev_account(9).address)
     operator.send("UsageEscrow", "registerOperator", key, begin, begin + MONTH_S)
     return operator
 
@@ -127,9 +107,8 @@ async def test_the_command_opens_shows_and_revokes(
     payer.send("TestUSD", "mint", payer.wallet, LOCKED)
     payer.deposit(operator.wallet, LOCKED)
     payer.register_asset("acme/tumour-risk")
-    key = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{PAYER}").key
-    monkeypatch.setenv("LICET_CHAINS_FILE", wallet.chains_file)
-    monkeypatch.setenv("LICET_PRIVATE_KEY", "0x" + bytes(key).hex())
+    monkeypatch.setenv("LICET_CHAINS_FILE", str(wallet.chains_file))
+    monkeypatch.setenv("LICET_PRIVATE_KEY", wallet.key(PAYER))
 
     def licet(*args: str, status: int = 0) -> Any:
         monkeypatch.setattr("sys.argv", ["licet", "mandate", *args, "--json"])

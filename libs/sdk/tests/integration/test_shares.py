@@ -5,36 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from eth_account import Account
 from licet_sdk.chain import Chain, PlanOffer
-from licet_sdk.config import Config
 from licet_sdk.errors import ChainError
 from licet_sdk.shares import AGAINST, ONE_SHARE, Issue, Shares, issue
 from web3.types import RPCEndpoint
 
-MNEMONIC = "test test test test test test test test test test test junk"
 PUBLISHER, BUYER = 2, 3
 DIGEST = "0x" + "ab" * 32
 PRICE = 5_000_000
 SUPPLY = 1000 * ONE_SHARE
-
-Account.enable_unaudited_hdwallet_features()
-
-
-@pytest.fixture
-async def wallet(chain: Any) -> Any:
-    """A wallet of the development mnemonic on a freshly deployed chain."""
-    deployed = await chain()
-    made: list[Chain] = []
-
-    def make(index: int) -> Chain:
-        key = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}").key
-        made.append(Chain(Config(chains_file=str(deployed.chains_file), private_key="0x" + bytes(key).hex())))
-        return made[-1]
-
-    yield make
-    for chain_of_wallet in made:
-        chain_of_wallet.close()
 
 
 def _wait(chain: Chain, seconds: int) -> None:
