@@ -160,6 +160,8 @@ contract ComplianceGate is IComplianceGate, EIP712 {
             emit SharedOutside(assetId, gate);
             return;
         }
+        // Else whoever got the asset's token out would govern the shares that stand.
+        if (rules.timelock != address(0)) revert ComplianceGate_SharedBefore(assetId, rules.timelock);
         (rules.timelock, _assets[shares]) = (timelock, assetId);
         rules.accounts[timelock].purposes = ALL;
         emit ContractListed(assetId, timelock, ALL);

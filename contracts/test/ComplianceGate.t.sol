@@ -171,6 +171,16 @@ contract ComplianceGateTest is GateBase {
         complianceGate.setClasses(assetId, type(uint256).max);
     }
 
+    function test_admit_RevertWhen_TheAssetHasSharesUnderTheGate() external {
+        address governing = complianceGate.authorityOf(assetId);
+        vm.expectRevert(
+            abi.encodeWithSelector(IComplianceGate.ComplianceGate_SharedBefore.selector, assetId, governing)
+        );
+        vm.prank(address(sharesFactory));
+        complianceGate.admit(assetId, address(complianceGate), stranger, stranger);
+        assertEq(complianceGate.authorityOf(assetId), governing);
+    }
+
     function test_loosening_WaitsAsLongAsAnExit() external {
         bytes memory data = abi.encodeCall(complianceGate.setMode, (assetId, IComplianceGate.Mode.Open));
         vm.prank(address(governor));

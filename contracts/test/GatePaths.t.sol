@@ -294,9 +294,14 @@ contract GatePathsTest is GateBase {
             abi.encodeWithSelector(IComplianceGate.ComplianceGate_GateRequired.selector, assetId, address(0))
         );
         sharesFactory.fractionalise(order);
-        vm.stopPrank();
         order.shares.gate = address(complianceGate);
-        _fractionalise(order);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                IComplianceGate.ComplianceGate_SharedBefore.selector, assetId, address(assetTimelock)
+            )
+        );
+        sharesFactory.fractionalise(order);
+        vm.stopPrank();
         assertEq(complianceGate.authorityOf(assetId), address(assetTimelock));
     }
 

@@ -76,6 +76,8 @@ interface IComplianceGate is ITransferGate {
     error ComplianceGate_InvalidMode(bytes32 assetId, Mode mode);
     /// @notice Shares of the asset exist that no gate of this kind is asked about.
     error ComplianceGate_HasOutsideShares(bytes32 assetId);
+    /// @notice The asset has shares under this gate, whose timelock governs its rules.
+    error ComplianceGate_SharedBefore(bytes32 assetId, address timelock);
     /// @notice The asset is regulated: its shares have to name this gate.
     error ComplianceGate_GateRequired(bytes32 assetId, address gate);
     /// @notice The asset is not regulated.
