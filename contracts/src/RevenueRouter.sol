@@ -57,14 +57,19 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
 
     /// @inheritdoc IRevenueRouter
     function receiveRevenue(bytes32 assetId, address token, uint128 amount, bytes32 ref) external nonReentrant {
-        Source source = _sourceOf(msg.sender);
-        Bucket storage bucket = _bucketFor(assetId, token);
-        uint256 owed = _owed[token] + amount;
-        uint256 balance = IERC20(token).balanceOf(address(this));
-        if (balance < owed) revert RevenueRouter_Unbacked(token, balance, owed);
-        _owed[token] = owed;
-        bucket.amount += amount;
-        emit RevenueReceived(assetId, token, bucket.payee, amount, source, ref);
+        bool isOpen = _isListed(Names.LICENSE_SALE, IDirectory.Status.Retiring);
+        if (!isOpen) revert RevenueRouter_NotSource(msg.sender);
+        _receive(_bucketFor(assetId, token), Source.Sale, assetId, token, amount, ref);
+    }
+
+    /// @inheritdoc IRevenueRouter
+    function receiveSettled(bytes32 assetId, address token, uint128 amount, bytes32 ref, Terms calldata terms)
+        external
+        nonReentrant
+    {
+        bool isEscrow = _isListed(Names.USAGE_ESCROW, IDirectory.Status.Retired);
+        if (!isEscrow) revert RevenueRouter_NotSource(msg.sender);
+        _receive(_bucketUnder(assetId, token, terms), Source.Usage, assetId, token, amount, ref);
     }
 
     /// @inheritdoc IRevenueRouter
@@ -115,6 +120,12 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
     }
 
     /// @inheritdoc IRevenueRouter
+    function termsOf(bytes32 assetId) public view returns (Terms memory terms) {
+        (address owner, uint32 splitId) = _registry.termsOf(assetId);
+        if (owner != address(0)) terms = Terms(_payeeOf(owner), feeBp(), splitId);
+    }
+
+    /// @inheritdoc IRevenueRouter
     function namedPayeeOf(address owner) external view returns (address) {
         return _payees[owner];
     }
@@ -157,29 +168,37 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
         return _owed[token];
     }
 
-    /// @dev Retiring contracts still bring what was earned before.
-    function _sourceOf(address caller) private view returns (Source) {
-        IDirectory.Status status = _directory.statusOf(caller);
-        if (status == IDirectory.Status.Active || status == IDirectory.Status.Retiring) {
-            bytes32 name = _directory.nameOf(caller);
-            if (name == Names.LICENSE_SALE) return Source.Sale;
-            if (name == Names.USAGE_ESCROW) return Source.Usage;
-        }
-        revert RevenueRouter_NotSource(caller);
+    /// @dev Whether the caller is listed under a name, and its life has not gone beyond `last`.
+    function _isListed(bytes32 name, IDirectory.Status last) private view returns (bool) {
+        IDirectory.Status status = _directory.statusOf(msg.sender);
+        return status != IDirectory.Status.None && status <= last && _directory.nameOf(msg.sender) == name;
     }
 
-    /// @dev What waits under other terms keeps them: revenue is split by the block in which it came in.
-    function _bucketFor(bytes32 assetId, address token) private returns (Bucket storage bucket) {
-        (address owner, uint32 splitId) = _registry.termsOf(assetId);
-        if (owner == address(0)) revert RevenueRouter_UnknownAsset(assetId);
-        address payee = _payeeOf(owner);
-        uint16 fee = feeBp();
+    function _receive(Bucket storage bucket, Source source, bytes32 assetId, address token, uint128 amount, bytes32 ref)
+        private
+    {
+        uint256 owed = _owed[token] + amount;
+        uint256 balance = IERC20(token).balanceOf(address(this));
+        if (balance < owed) revert RevenueRouter_Unbacked(token, balance, owed);
+        _owed[token] = owed;
+        bucket.amount += amount;
+        emit RevenueReceived(assetId, token, bucket.payee, amount, source, ref);
+    }
+
+    function _bucketFor(bytes32 assetId, address token) private returns (Bucket storage) {
+        Terms memory terms = termsOf(assetId);
+        if (terms.payee == address(0)) revert RevenueRouter_UnknownAsset(assetId);
+        return _bucketUnder(assetId, token, terms);
+    }
+
+    /// @dev What waits under other terms keeps them: revenue is split by the block in which it was earned.
+    function _bucketUnder(bytes32 assetId, address token, Terms memory terms) private returns (Bucket storage bucket) {
         Queue storage queue = _queues[assetId][token];
         bucket = queue.buckets[queue.last];
-        bool sameTerms = bucket.payee == payee && bucket.feeBp == fee && bucket.splitId == splitId;
+        bool sameTerms = bucket.payee == terms.payee && bucket.feeBp == terms.feeBp && bucket.splitId == terms.splitId;
         if (sameTerms) return bucket;
         if (!_isEmpty(bucket)) bucket = queue.buckets[++queue.last];
-        (bucket.payee, bucket.feeBp, bucket.splitId) = (payee, fee, splitId);
+        (bucket.payee, bucket.feeBp, bucket.splitId) = (terms.payee, terms.feeBp, terms.splitId);
     }
 
     /// @dev `bucket` has left its queue. One hop: what parents get waits with their own revenue.

@@ -9,8 +9,9 @@ import {IDirectory} from "../src/interfaces/IDirectory.sol";
 import {ILicenseSale} from "../src/interfaces/ILicenseSale.sol";
 import {IPlanBook} from "../src/interfaces/IPlanBook.sol";
 import {IRevenueRouter} from "../src/interfaces/IRevenueRouter.sol";
+import {IVouchers} from "../src/interfaces/IVouchers.sol";
+import {IDisputes} from "../src/interfaces/IDisputes.sol";
 import {IUsageEscrow} from "../src/interfaces/IUsageEscrow.sol";
-import {Receipts} from "../src/libraries/Receipts.sol";
 import {Base} from "./Base.sol";
 import {BlockingToken, BurningToken, FeeToken, HookToken, NosyReceiver, SilentToken} from "./mocks/Tokens.sol";
 
@@ -93,6 +94,7 @@ contract AttacksTest is Base {
         usd.mint(address(router), 1_000_000);
         assertEq(escrow.drawableOf(id), 100);
         _settleOne(id, 1_000_000);
+        assertEq(_release(), 100);
         assertEq(router.owedOf(address(usd)), 100);
         router.distribute(assetId, address(usd));
         vm.prank(publisher);
@@ -100,23 +102,27 @@ contract AttacksTest is Base {
     }
 
     function test_depositBeyondAllAmounts() external {
-        // A deposit and its waiting exits may add up to more than 128 bits hold; the others' items are paid all the same.
-        bytes32 good = _deposit(buyer, 1000);
+        // Five times the greatest deposit, four of them in exits, is drawn to the last unit, and no part runs over.
         TestUSD free = new TestUSD();
-        free.mint(payer, 2 * uint256(type(uint128).max));
-        bytes32 wide = _depositToken(free, type(uint128).max);
+        uint128 most = uint128(escrow.MAX_DEPOSIT() - 1);
+        free.mint(payer, 5 * uint256(most) + 1);
+        bytes32 wide = _depositToken(free, most);
         vm.startPrank(payer);
-        escrow.requestExit(wide, type(uint128).max);
-        free.approve(address(escrow), type(uint128).max);
-        escrow.deposit(operator, address(free), type(uint128).max);
+        free.approve(address(escrow), type(uint256).max);
+        for (uint256 i = 0; i < 4; ++i) {
+            escrow.requestExit(wide, most);
+            escrow.deposit(operator, address(free), most);
+        }
+        vm.expectRevert(
+            abi.encodeWithSelector(IUsageEscrow.UsageEscrow_DepositTooLarge.selector, wide, uint256(most) + 1)
+        );
+        escrow.deposit(operator, address(free), 1);
         vm.stopPrank();
-        assertEq(escrow.drawableOf(wide), type(uint128).max);
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](2);
-        items[0] = _item(good, 10);
-        items[1] = _item(wide, 7);
-        _settle(items);
-        assertEq(router.owedOf(address(usd)), 10);
-        assertEq(router.owedOf(address(free)), 7);
+        assertEq(escrow.drawableOf(wide), 5 * uint256(most));
+        _settleToken(wide, 5 * most);
+        assertEq(escrow.depositOf(wide).drawn, 5 * uint256(most));
+        assertEq(escrow.directUntilOf(wide), 0);
+        assertEq(_releaseToken(address(free)), 5 * uint256(most));
     }
 
     function testFuzz_rounding(uint8[20] calldata amounts) external {
@@ -126,6 +132,7 @@ contract AttacksTest is Base {
         for (uint256 i = 0; i < amounts.length; ++i) {
             if (amounts[i] == 0) continue;
             _settleOne(id, amounts[i]);
+            _release();
             router.distribute(assetId, address(usd));
             total += amounts[i];
         }
@@ -139,32 +146,30 @@ contract AttacksTest is Base {
 
     function test_replayOfABatch() external {
         bytes32 id = _deposit(payer, 1000);
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](1);
-        items[0] = _item(id, 100);
-        bytes32 root = batchRoots.rootOf(items);
+        IUsageEscrow.Group[] memory groups = _groups(_one(_item(id, 100)));
         vm.prank(stranger);
         escrow.registerOperator(receiptKey, uint64(block.timestamp), uint64(block.timestamp) + 1);
-        vm.prank(operator);
-        escrow.settle(1, root, "", items);
-        vm.prank(operator);
-        escrow.settle(1, root, "", items);
+        _settleAs(operator, 1, groups);
+        _settleAs(operator, 1, groups);
         // Another operator's number one is its own, and draws nothing from a deposit that does not name it.
-        vm.prank(stranger);
-        escrow.settle(1, root, "", items);
+        _settleAs(stranger, 1, groups);
         assertEq(escrow.depositOf(id).drawn, 100);
+        assertEq(_release(), 100);
+        vm.expectRevert();
+        escrow.release(_held(1));
         assertEq(router.owedOf(address(usd)), 100);
     }
 
     function test_replayAcrossChainsAndContracts() external {
-        Receipts.Segment memory segment = Receipts.Segment(keccak256("root"), 1);
-        bytes32 here = escrow.segmentDigest(segment);
+        IVouchers.Voucher memory voucher = IVouchers.Voucher(payer, operator, address(usd), "channel", 1);
+        bytes32 here = escrow.voucherDigest(voucher);
         bytes32 asset = registry.assetIdOf(1);
-        UsageEscrow otherEscrow = new UsageEscrow(address(manager), directory);
+        UsageEscrow otherEscrow = new UsageEscrow(address(manager), directory, address(1));
         AssetRegistry otherRegistry = new AssetRegistry(directory, mirrorBook);
-        assertNotEq(otherEscrow.segmentDigest(segment), here);
+        assertNotEq(otherEscrow.voucherDigest(voucher), here);
         assertNotEq(otherRegistry.assetIdOf(1), asset);
         vm.chainId(31338);
-        assertNotEq(escrow.segmentDigest(segment), here);
+        assertNotEq(escrow.voucherDigest(voucher), here);
         assertNotEq(registry.assetIdOf(1), asset);
     }
 
@@ -194,12 +199,17 @@ contract AttacksTest is Base {
         token.mint(payer, 1000);
         bytes32 id = _depositToken(token, 1000);
         token.setCharging(true);
-        _settleOne(id, 1000);
-        // The item is taken back as a whole, and the batch goes on.
-        assertEq(escrow.lastBatchOf(operator), 1);
-        assertEq(escrow.drawableOf(id), 1000);
-        assertEq(token.balanceOf(address(router)), 0);
-        assertEq(token.balanceOf(address(escrow)), 1000);
+        _settleToken(id, 1000);
+        // What it would not deliver in full stays held.
+        IDisputes.HoldName memory name = _held(1);
+        name.token = address(token);
+        skip(DISPUTE_TIME);
+        vm.expectRevert(
+            abi.encodeWithSelector(IRevenueRouter.RevenueRouter_Unbacked.selector, address(token), 990, 1000)
+        );
+        escrow.release(name);
+        token.setCharging(false);
+        assertEq(escrow.release(name), 1000);
     }
 
     function test_tokenThatReturnsNothing() external {
@@ -216,7 +226,8 @@ contract AttacksTest is Base {
         bytes32 id = escrow.deposit(operator, address(token), 1000);
         vm.stopPrank();
         _setCap(address(token), 1000);
-        _settleOne(id, 400);
+        _settleToken(id, 400);
+        _releaseToken(address(token));
         vm.prank(payer);
         escrow.requestExit(id, 600);
         skip(EXIT_DELAY);
@@ -233,15 +244,19 @@ contract AttacksTest is Base {
         bytes32 blockedId = _depositToken(token, 1000);
         bytes32 id = _deposit(payer, 1000);
         token.setBlocked(address(router), true);
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](3);
-        items[0] = _item(id, 100);
-        items[1] = _item(blockedId, 200);
-        items[2] = _item(id, 300);
-        _settle(items);
+        _settleOne(id, 400);
+        _release();
+        _settleToken(blockedId, 200);
         assertEq(router.owedOf(address(usd)), 400);
-        assertEq(router.owedOf(address(token)), 0);
-        assertEq(escrow.drawableOf(blockedId), 1000);
+        // It is held until the token lets it go.
+        IDisputes.HoldName memory name = _held(2);
+        name.token = address(token);
+        skip(DISPUTE_TIME);
+        vm.expectRevert();
+        escrow.release(name);
         assertEq(escrow.heldOf(address(token)), 1000);
+        token.setBlocked(address(router), false);
+        assertEq(escrow.release(name), 200);
     }
 
     function test_tokenThatBurnsAllGas() external {
@@ -250,14 +265,15 @@ contract AttacksTest is Base {
         bytes32 burningId = _depositToken(token, 1000);
         bytes32 id = _deposit(payer, 1000);
         token.setBurning(true);
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](2);
-        items[0] = _item(burningId, 200);
-        items[1] = _item(id, 300);
+        IUsageEscrow.Group[] memory groups = new IUsageEscrow.Group[](2);
+        groups[0] = IUsageEscrow.Group(assetId, address(token), _one(_item(burningId, 200)));
+        groups[1] = IUsageEscrow.Group(assetId, address(usd), _one(_item(id, 300)));
         uint256 before = gasleft();
-        _settle(items);
-        assertLt(before - gasleft(), 2 * escrow.ITEM_GAS());
-        assertEq(router.owedOf(address(usd)), 300);
-        assertEq(escrow.drawableOf(burningId), 1000);
+        _settleAs(operator, 1, groups);
+        // No token is asked while it is settled.
+        assertLt(before - gasleft(), 500_000);
+        assertEq(_release(), 300);
+        assertEq(escrow.depositOf(burningId).drawn, 200);
     }
 
     function _assertReentryRefused(HookToken token) private view {
@@ -286,7 +302,7 @@ contract AttacksTest is Base {
             abi.encodeCall(escrow.withdraw, (1)),
             abi.encodeCall(escrow.requestExit, (id, 1)),
             abi.encodeCall(escrow.deposit, (operator, address(token), 1)),
-            abi.encodeCall(escrow.settle, (1, 0, "", new IUsageEscrow.Item[](0)))
+            abi.encodeCall(escrow.settle, (1, 0, "", new IUsageEscrow.Group[](0)))
         ];
         vm.prank(payer);
         escrow.requestExit(id, 400);
@@ -299,8 +315,9 @@ contract AttacksTest is Base {
             assertEq(token.balanceOf(payer), 1400);
             vm.revertToState(state);
         }
+        _settleToken(id, 300);
         token.arm(address(escrow), abi.encodeCall(escrow.withdraw, (1)));
-        _settleOne(id, 300);
+        _releaseToken(address(token));
         _assertReentryRefused(token);
         assertEq(escrow.depositOf(id).drawn, 300);
     }
@@ -313,7 +330,8 @@ contract AttacksTest is Base {
         registry.transferFrom(publisher, address(token), tokenId);
         token.mint(payer, 2000);
         bytes32 id = _depositToken(token, 1000);
-        _settleOne(id, 500);
+        _settleToken(id, 500);
+        _releaseToken(address(token));
         router.distribute(assetId, address(token));
         token.arm(address(router), abi.encodeCall(router.claim, (address(token))));
         token.run(address(router), abi.encodeCall(router.claim, (address(token))));
@@ -331,7 +349,8 @@ contract AttacksTest is Base {
         bytes32 id = _depositToken(token, 1000);
         token.run(address(token), abi.encodeCall(token.approve, (address(sale), PRICE)));
         token.arm(address(sale), abi.encodeCall(sale.purchase, (plan, buyer, PRICE)));
-        _settleOne(id, 500);
+        _settleToken(id, 500);
+        _releaseToken(address(token));
         assertTrue(token.succeeded());
         assertEq(router.owedOf(address(token)), PRICE + 500);
         assertEq(token.balanceOf(address(router)), PRICE + 500);
@@ -349,9 +368,11 @@ contract AttacksTest is Base {
         token.arm(address(escrow), abi.encodeCall(escrow.heldOf, (address(token))));
         escrow.withdraw(1);
         assertEq(abi.decode(token.answer(), (uint256)), 600);
-        token.arm(address(escrow), abi.encodeCall(escrow.drawableOf, (id)));
-        _settleOne(id, 250);
-        assertEq(abi.decode(token.answer(), (uint128)), 350);
+        _settleToken(id, 250);
+        // While it is released, it is held no more.
+        token.arm(address(escrow), abi.encodeCall(escrow.heldOf, (address(token))));
+        _releaseToken(address(token));
+        assertEq(abi.decode(token.answer(), (uint256)), 350);
     }
 
     function test_maliciousReceiver() external {
@@ -395,7 +416,7 @@ contract AttacksTest is Base {
     }
 
     function test_create2Redeployment() external {
-        bytes memory code = abi.encodePacked(type(UsageEscrow).creationCode, abi.encode(manager, directory));
+        bytes memory code = abi.encodePacked(type(UsageEscrow).creationCode, abi.encode(manager, directory, address(1)));
         address first = _create2(code);
         assertNotEq(first, address(0));
         assertEq(_create2(code), address(0));

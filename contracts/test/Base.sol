@@ -20,6 +20,8 @@ import {RevenueRouter} from "../src/RevenueRouter.sol";
 import {Shares} from "../src/Shares.sol";
 import {SharesFactory} from "../src/SharesFactory.sol";
 import {TestUSD} from "../src/TestUSD.sol";
+import {EscrowExtension} from "../src/EscrowExtension.sol";
+import {IDisputes} from "../src/interfaces/IDisputes.sol";
 import {UsageEscrow} from "../src/UsageEscrow.sol";
 import {IAssetRegistry} from "../src/interfaces/IAssetRegistry.sol";
 import {IDirectory} from "../src/interfaces/IDirectory.sol";
@@ -31,6 +33,7 @@ import {BatchRoots} from "./BatchRoots.sol";
 /// @notice A deployment as the script leaves it, one asset with a plan, and the people of the story.
 abstract contract Base is Test {
     uint64 internal constant EXIT_DELAY = 72 hours;
+    uint64 internal constant DISPUTE_TIME = 1 hours;
     uint128 internal constant PRICE = 5_000_000;
     uint128 internal constant UNIT_PRICE = 100;
     uint64 internal constant PERIOD = 30 days;
@@ -50,6 +53,7 @@ abstract contract Base is Test {
     License internal license;
     LicenseSale internal sale;
     RevenueRouter internal router;
+    EscrowExtension internal extension;
     UsageEscrow internal escrow;
     Market internal market;
     SharesFactory internal sharesFactory;
@@ -86,7 +90,8 @@ abstract contract Base is Test {
         license = new License(directory);
         sale = new LicenseSale(directory, planBook, license);
         router = new RevenueRouter(address(manager), directory, registry, address(timelock));
-        escrow = new UsageEscrow(address(manager), directory);
+        extension = new EscrowExtension(address(manager), directory);
+        escrow = new UsageEscrow(address(manager), directory, address(extension));
         market = new Market(directory);
         address sharesCode = address(new Shares(directory));
         address timelockCode = address(new AssetTimelock(directory, registry));
@@ -106,6 +111,7 @@ abstract contract Base is Test {
         _needRole(address(directory), IDirectory.pauseEntry.selector, Roles.PROTOCOL);
         _needRole(address(mirrorBook), MirrorBook.report.selector, Roles.REPORTER);
         _needRole(address(mirrorBook), MirrorBook.correct.selector, Roles.PARAMETER);
+        _needRole(address(escrow), IUsageEscrow.setDisputeTime.selector, Roles.PARAMETER);
         manager.grantRole(Roles.DIRECTORY, address(this), 0);
         manager.grantRole(Roles.PARAMETER, address(this), 0);
         manager.grantRole(Roles.PROTOCOL, address(this), 0);
@@ -121,6 +127,7 @@ abstract contract Base is Test {
         directory.list("ComplianceGate", address(complianceGate));
         directory.list("MirrorBook", address(mirrorBook));
         escrow.setExitDelay(EXIT_DELAY);
+        escrow.setDisputeTime(DISPUTE_TIME);
     }
 
     function _needRole(address target, bytes4 selector, uint64 role) private {
@@ -190,28 +197,77 @@ abstract contract Base is Test {
         _setCap(address(token), type(uint128).max);
     }
 
-    function _item(bytes32 source, uint128 amount) internal view returns (IUsageEscrow.Item memory) {
-        return IUsageEscrow.Item({
-            source: source,
-            assetId: assetId,
-            window: 0,
-            amount: amount,
-            payerRoot: keccak256(abi.encode(source, amount)),
-            records: 1
-        });
+    /// @dev An item that draws from a deposit, by its id, or through a mandate, by that one's id.
+    function _item(bytes32 source, uint128 amount) internal view returns (IUsageEscrow.Item memory item) {
+        bytes32 depositId = escrow.mandateOf(source).depositId;
+        if (depositId != 0) item.authority = source;
+        else depositId = source;
+        item.payer = escrow.depositOf(depositId).payer;
+        item.amount = amount;
+        item.payerRoot = keccak256(abi.encode(source, amount));
+        item.records = 1;
+    }
+
+    function _group(bytes32 asset, address token, IUsageEscrow.Item[] memory items)
+        internal
+        pure
+        returns (IUsageEscrow.Group[] memory groups)
+    {
+        groups = new IUsageEscrow.Group[](1);
+        groups[0] = IUsageEscrow.Group(asset, token, items);
+    }
+
+    /// @dev Items for the fixture's asset, in its currency.
+    function _groups(IUsageEscrow.Item[] memory items) internal view returns (IUsageEscrow.Group[] memory) {
+        return _group(assetId, address(usd), items);
+    }
+
+    function _one(IUsageEscrow.Item memory item) internal pure returns (IUsageEscrow.Item[] memory items) {
+        items = new IUsageEscrow.Item[](1);
+        items[0] = item;
+    }
+
+    function _settleAs(address who, uint64 batch, IUsageEscrow.Group[] memory groups) internal {
+        bytes32 root = batchRoots.rootOf(groups);
+        vm.prank(who);
+        escrow.settle(batch, root, "data:leaves", groups);
     }
 
     function _settle(IUsageEscrow.Item[] memory items) internal {
-        uint64 batch = escrow.lastBatchOf(operator) + 1;
-        bytes32 root = batchRoots.rootOf(items);
-        vm.prank(operator);
-        escrow.settle(batch, root, "data:leaves", items);
+        _settleAs(operator, escrow.lastBatchOf(operator) + 1, _groups(items));
     }
 
     function _settleOne(bytes32 source, uint128 amount) internal {
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](1);
-        items[0] = _item(source, amount);
-        _settle(items);
+        _settle(_one(_item(source, amount)));
+    }
+
+    /// @dev Settles an item of a deposit in its own token.
+    function _settleToken(bytes32 source, uint128 amount) internal {
+        address token = escrow.depositOf(source).token;
+        IUsageEscrow.Group[] memory groups = _group(assetId, token, _one(_item(source, amount)));
+        _settleAs(operator, escrow.lastBatchOf(operator) + 1, groups);
+    }
+
+    /// @dev Brings what the newest batch holds in a token to the router.
+    function _releaseToken(address token) internal returns (uint128) {
+        IDisputes.HoldName memory name = _held(escrow.lastBatchOf(operator));
+        name.token = token;
+        if (block.timestamp < escrow.holdOf(name).releaseAt) vm.warp(escrow.holdOf(name).releaseAt);
+        return escrow.release(name);
+    }
+
+    /// @dev Brings what the newest batch holds for the fixture's asset to the router.
+    function _release() internal returns (uint128) {
+        return _releaseToken(address(usd));
+    }
+
+    /// @dev What the newest batch has paid for the fixture's asset.
+    function _paidLast() internal view returns (uint128) {
+        return escrow.holdOf(_held(escrow.lastBatchOf(operator))).amount;
+    }
+
+    function _held(uint64 batch) internal view returns (IDisputes.HoldName memory) {
+        return IDisputes.HoldName(operator, batch, assetId, address(usd));
     }
 
     function _advance(address target, IDirectory.Status to) internal {

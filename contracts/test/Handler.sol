@@ -8,6 +8,7 @@ import {LicenseSale} from "../src/LicenseSale.sol";
 import {RevenueRouter} from "../src/RevenueRouter.sol";
 import {TestUSD} from "../src/TestUSD.sol";
 import {UsageEscrow} from "../src/UsageEscrow.sol";
+import {IDisputes} from "../src/interfaces/IDisputes.sol";
 import {IUsageEscrow} from "../src/interfaces/IUsageEscrow.sol";
 import {BatchRoots} from "./BatchRoots.sol";
 
@@ -36,6 +37,7 @@ contract Handler is CommonBase, StdUtils {
     mapping(address operator => uint64) public batches;
     mapping(address account => uint256) private _claimableBefore;
     uint256 public sold;
+    uint256 public released;
     uint256 public claimed;
     bool public claimableFell;
     bool public exitRefused;
@@ -122,26 +124,49 @@ contract Handler is CommonBase, StdUtils {
 
     function settle(uint256 who, uint128[3] calldata due, uint8 kind) external watched("settle", address(0)) {
         address operator = operators[who % 2];
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](3);
+        IUsageEscrow.Group[] memory groups = new IUsageEscrow.Group[](3);
         for (uint256 i = 0; i < 3; ++i) {
-            // One in eight items names an asset that does not exist; deposits are of either operator.
+            // One in eight groups names an asset that does not exist.
             bytes32 assetId = kind % 8 == i ? keccak256("unknown") : parts.assetId;
-            bytes32 source = depositId(who % 6 + i * (kind / 8));
-            items[i] = IUsageEscrow.Item(source, assetId, 0, uint128(bound(due[i], 0, 2e12)), bytes32(i), 1);
+            IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](1);
+            address payer = people[(who % 6 + i * (kind / 8)) / 2 % 3];
+            items[0] = IUsageEscrow.Item(payer, 0, 0, uint128(bound(due[i], 0, 2e12)), bytes32(i), 1);
+            groups[i] = IUsageEscrow.Group(assetId, address(parts.usd), items);
         }
         uint256[6] memory before = _drawnByDeposit();
-        bytes32 root = parts.batchRoots.rootOf(items);
+        bytes32 root = parts.batchRoots.rootOf(groups);
         uint64 batch = ++batches[operator];
         vm.startPrank(operator);
-        parts.escrow.settle(batch, root, "", items);
+        parts.escrow.settle(batch, root, "", groups);
         uint256[6] memory present = _drawnByDeposit();
         for (uint256 i = 0; i < 6; ++i) {
             drawn[depositId(i)] += present[i] - before[i];
         }
-        items[0].amount = type(uint128).max;
-        parts.escrow.settle(batch, root, "", items);
+        groups[0].items[0].amount = type(uint128).max;
+        parts.escrow.settle(batch, root, "", groups);
         vm.stopPrank();
         if (keccak256(abi.encode(present)) != keccak256(abi.encode(_drawnByDeposit()))) repeatChangedSomething = true;
+    }
+
+    function release(uint256 who, uint256 which) external watched("release", address(0)) {
+        address operator = operators[who % 2];
+        if (batches[operator] == 0) return;
+        uint64 batch = uint64(which % batches[operator]) + 1;
+        IDisputes.HoldName memory name = IDisputes.HoldName(operator, batch, parts.assetId, address(parts.usd));
+        IDisputes.Hold memory hold = parts.escrow.holdOf(name);
+        if (hold.amount == 0 || block.timestamp < hold.releaseAt) return;
+        released += parts.escrow.release(name);
+    }
+
+    /// @notice What both operators' batches still hold.
+    function heldForAssets() external view returns (uint256 sum) {
+        for (uint256 i = 0; i < 2; ++i) {
+            for (uint64 b = 1; b <= batches[operators[i]]; ++b) {
+                sum += parts.escrow
+                .holdOf(IDisputes.HoldName(operators[i], b, parts.assetId, address(parts.usd)))
+                .amount;
+            }
+        }
     }
 
     function _drawnByDeposit() private view returns (uint256[6] memory sums) {

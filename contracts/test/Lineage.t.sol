@@ -35,7 +35,7 @@ contract LineageTest is Base {
 
     function _receive(bytes32 id, uint128 amount) private {
         usd.mint(address(router), amount);
-        vm.prank(address(escrow));
+        vm.prank(address(sale));
         router.receiveRevenue(id, address(usd), amount, 0);
     }
 

@@ -11,7 +11,7 @@ contract LineageInvariantsTest is Base {
 
     function setUp() public override {
         super.setUp();
-        handler = new LineageHandler(registry, router, usd, address(escrow), address(this), address(timelock));
+        handler = new LineageHandler(registry, router, usd, address(sale), address(this), address(timelock));
         targetContract(address(handler));
     }
 

@@ -67,11 +67,8 @@ abstract contract MandateBase is Base {
 
     /// @dev Settles one item and says what it paid.
     function _paid(IUsageEscrow.Item memory item) internal returns (uint256) {
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](1);
-        items[0] = item;
-        uint256 before = usd.balanceOf(address(router));
-        _settle(items);
-        return usd.balanceOf(address(router)) - before;
+        _settle(_one(item));
+        return _paidLast();
     }
 
     function _draw(bytes32 id, uint32 window, uint128 amount, uint32 records) internal returns (uint256) {

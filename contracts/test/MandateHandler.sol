@@ -112,7 +112,7 @@ contract MandateHandler is CommonBase, StdUtils {
     function settle(uint256 who, uint256[3] calldata which, uint128[3] calldata due, uint32[3] calldata more) external {
         if (_models.length == 0) return;
         address operator = _operators[who % 2];
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](3);
+        IUsageEscrow.Group[] memory groups = new IUsageEscrow.Group[](3);
         uint256[3] memory expected;
         uint256[4] memory left;
         for (uint256 i = 0; i < 4; ++i) {
@@ -120,18 +120,22 @@ contract MandateHandler is CommonBase, StdUtils {
         }
         for (uint256 i = 0; i < 3; ++i) {
             Model storage one = _models[which[i] % _models.length];
-            items[i] = _item(one, uint128(bound(due[i], 0, 300_000)), more[i]);
-            expected[i] = _pay(one, operator, items[i], left);
+            groups[i] = _group(one, uint128(bound(due[i], 0, 300_000)), more[i]);
+            expected[i] = groups[i].assetId == _assetId ? _pay(one, operator, groups[i].items[0], left) : 0;
         }
         uint64 batch = _escrow.lastBatchOf(operator) + 1;
-        bytes32 root = _roots.rootOf(items);
+        bytes32 root = _roots.rootOf(groups);
         vm.recordLogs();
         vm.prank(operator);
-        _escrow.settle(batch, root, "", items);
+        _escrow.settle(batch, root, "", groups);
         _compare(expected);
     }
 
-    function _item(Model storage one, uint128 due, uint32 more) private view returns (IUsageEscrow.Item memory item) {
+    function _group(Model storage one, uint128 due, uint32 more)
+        private
+        view
+        returns (IUsageEscrow.Group memory group)
+    {
         uint256 present = block.timestamp < one.terms.validFrom
             ? 0
             : (block.timestamp - one.terms.validFrom) / one.terms.windowLength;
@@ -139,14 +143,15 @@ contract MandateHandler is CommonBase, StdUtils {
         uint256 window = present + more % 4;
         window = window < 2 ? 0 : window - 2;
         bytes32 asset = more % 16 == 15 ? keccak256("unknown") : _assetId;
-        item = IUsageEscrow.Item(one.id, asset, uint32(window), due, bytes32(0), (more >> 8) % 8);
+        group = IUsageEscrow.Group(asset, address(_usd), new IUsageEscrow.Item[](1));
+        group.items[0] = IUsageEscrow.Item(one.terms.payer, one.id, uint32(window), due, bytes32(0), (more >> 8) % 8);
     }
 
     function _pay(Model storage one, address operator, IUsageEscrow.Item memory item, uint256[4] memory left)
         private
         returns (uint256 paid)
     {
-        if (one.terms.operator != operator || item.assetId != _assetId || item.records == 0) return 0;
+        if (one.terms.operator != operator || item.records == 0) return 0;
         if (!_isOpen(one, item.window)) return 0;
         if (recordsOf[one.id][item.window] + item.records > one.terms.windowRecords) return 0;
         uint256 place = (one.terms.payer == _payers[1] ? 2 : 0) + (operator == _operators[1] ? 1 : 0);
@@ -184,8 +189,8 @@ contract MandateHandler is CommonBase, StdUtils {
         Vm.Log[] memory logs = vm.getRecordedLogs();
         uint256 i;
         for (uint256 n = 0; n < logs.length; ++n) {
-            if (logs[n].topics[0] != IUsageEscrow.ItemSettled.selector) continue;
-            (,,,,, uint128 paid) = abi.decode(logs[n].data, (uint32, bytes32, address, uint32, uint128, uint128));
+            if (logs[n].topics[0] != IUsageEscrow.GroupSettled.selector) continue;
+            (,,, uint128 paid) = abi.decode(logs[n].data, (address, uint32, uint256, uint128));
             if (paid != expected[i++]) differed = true;
         }
         if (i != 3) differed = true;

@@ -204,8 +204,12 @@ contract MandatesTest is MandateBase {
 
     function test_settle_DrawsFromTheDepositAndCounts() external {
         bytes32 id = _open(_mandate());
+        IUsageEscrow.Settled[] memory lines = new IUsageEscrow.Settled[](1);
+        lines[0] = IUsageEscrow.Settled(depositId, id, 400, 400, 0, 3);
         vm.expectEmit(address(escrow));
-        emit IMandates.MandateDrawn(id, depositId, operator, 0, 400, 400, 3, TOTAL - 400);
+        emit IUsageEscrow.GroupSettled(
+            operator, 1, assetId, address(usd), 0, 400, 400, uint64(block.timestamp) + DISPUTE_TIME, lines
+        );
         assertEq(_draw(id, 0, 400, 3), 400);
         IMandates.WindowUse[2] memory use = escrow.mandateUseOf(id);
         assertEq(use[0].amount, 400);
@@ -240,22 +244,18 @@ contract MandatesTest is MandateBase {
         assertEq(_draw(id, type(uint32).max, 1, 1), 0);
         assertEq(_draw(id, 0, 1, CALLS + 1), 0);
         assertEq(_draw(id, 0, 1, type(uint32).max), 0);
-        IUsageEscrow.Item memory item = _use(id, 0, 1, 1);
-        item.assetId = keccak256("unknown");
-        assertEq(_paid(item), 0);
+        _settleAs(operator, escrow.lastBatchOf(operator) + 1, _group("unknown", address(usd), _one(_use(id, 0, 1, 1))));
         assertEq(escrow.mandateOf(id).remaining, TOTAL);
         assertEq(escrow.mandateUseOf(id)[0].records, 0);
     }
 
     function test_settle_OfAnotherOperatorPaysNothing() external {
         bytes32 id = _open(_mandate());
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](1);
-        items[0] = _use(id, 0, 1, 1);
-        bytes32 root = batchRoots.rootOf(items);
         vm.startPrank(stranger);
         escrow.registerOperator(stranger, 0, type(uint64).max);
         escrow.setSettlerCap(address(usd), type(uint128).max);
-        escrow.settle(1, root, "", items);
+        vm.stopPrank();
+        _settleAs(stranger, 1, _groups(_one(_use(id, 0, 1, 1))));
         assertEq(escrow.mandateOf(id).remaining, TOTAL);
         assertEq(escrow.depositOf(depositId).drawn, 0);
     }
@@ -280,17 +280,17 @@ contract MandatesTest is MandateBase {
         assertEq(_draw(id, window, 5, 1), begun && !over ? 5 : 0);
     }
 
-    function test_verifyCharge_FindsTheDepositOfAMandate() external {
+    function test_verifyCharge_OfAMandate() external {
         bytes32 id = _open(_mandate());
         SumTree.Charge memory charge = SumTree.Charge(keccak256("r"), 400, address(usd), agent.addr, keccak256("s"));
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](1);
-        items[0] = _use(id, 0, 400, 1);
-        items[0].payerRoot = SumTree.leafHash(charge);
-        _settle(items);
+        IUsageEscrow.Item memory item = _use(id, 0, 400, 1);
+        item.payerRoot = SumTree.leafHash(charge);
+        _settle(_one(item));
+        IUsageEscrow.Line memory line = batchRoots.lineOf(_groups(_one(item))[0], 0, 0);
         SumTree.Step[] memory steps = new SumTree.Step[](0);
         bytes32[] memory proof = new bytes32[](0);
-        assertTrue(escrow.verifyCharge(operator, 1, charge, steps, items[0], proof));
+        assertTrue(escrow.verifyCharge(operator, 1, charge, steps, line, proof));
         charge.payer = stranger;
-        assertFalse(escrow.verifyCharge(operator, 1, charge, steps, items[0], proof));
+        assertFalse(escrow.verifyCharge(operator, 1, charge, steps, line, proof));
     }
 }

@@ -94,9 +94,8 @@ contract MirrorSalesTest is MirrorBase {
         bytes32 depositId = _deposit(payer, 1000);
         _transferAtHome(owner.addr, nextOwner.addr);
         _report();
-        vm.prank(address(escrow));
         usd.mint(address(router), 1000);
-        vm.prank(address(escrow));
+        vm.prank(address(sale));
         router.receiveRevenue(mirrored, address(usd), 1000, depositId);
         router.distribute(mirrored, address(usd));
         uint256 due = PRICE + 1000 - (PRICE + 1000) / 100;

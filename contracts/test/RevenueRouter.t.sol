@@ -9,7 +9,7 @@ import {Base} from "./Base.sol";
 contract RevenueRouterTest is Base {
     function _receive(uint128 amount) private {
         usd.mint(address(router), amount);
-        vm.prank(address(escrow));
+        vm.prank(address(sale));
         router.receiveRevenue(assetId, address(usd), amount, keccak256("deposit"));
     }
 
@@ -41,7 +41,7 @@ contract RevenueRouterTest is Base {
     function test_receiveRevenue_RevertWhen_AssetIsUnknown() external {
         bytes32 unknown = keccak256("unknown");
         vm.expectRevert(abi.encodeWithSelector(IRevenueRouter.RevenueRouter_UnknownAsset.selector, unknown));
-        vm.prank(address(escrow));
+        vm.prank(address(sale));
         router.receiveRevenue(unknown, address(usd), 1, 0);
     }
 
@@ -49,7 +49,7 @@ contract RevenueRouterTest is Base {
         _receive(100);
         usd.mint(address(router), 49);
         vm.expectRevert(abi.encodeWithSelector(IRevenueRouter.RevenueRouter_Unbacked.selector, address(usd), 149, 150));
-        vm.prank(address(escrow));
+        vm.prank(address(sale));
         router.receiveRevenue(assetId, address(usd), 50, 0);
     }
 
@@ -57,9 +57,9 @@ contract RevenueRouterTest is Base {
         usd.mint(address(router), 150);
         vm.expectEmit(address(router));
         emit IRevenueRouter.RevenueReceived(
-            assetId, address(usd), publisher, 100, IRevenueRouter.Source.Usage, keccak256("deposit")
+            assetId, address(usd), publisher, 100, IRevenueRouter.Source.Sale, keccak256("deposit")
         );
-        vm.prank(address(escrow));
+        vm.prank(address(sale));
         router.receiveRevenue(assetId, address(usd), 100, keccak256("deposit"));
         vm.expectEmit(address(router));
         emit IRevenueRouter.RevenueReceived(

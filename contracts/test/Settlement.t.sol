@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {Vm} from "forge-std/Vm.sol";
 import {IDirectory} from "../src/interfaces/IDirectory.sol";
-import {IRevenueRouter} from "../src/interfaces/IRevenueRouter.sol";
+import {IDisputes} from "../src/interfaces/IDisputes.sol";
 import {IUsageEscrow} from "../src/interfaces/IUsageEscrow.sol";
 import {SumTree} from "../src/libraries/SumTree.sol";
 import {Base} from "./Base.sol";
@@ -17,115 +17,67 @@ contract SettlementTest is Base {
         id = _deposit(payer, 1000);
     }
 
-    function _items(IUsageEscrow.Item memory a) private pure returns (IUsageEscrow.Item[] memory items) {
-        items = new IUsageEscrow.Item[](1);
-        items[0] = a;
-    }
-
-    function _settleAs(address who, uint64 batch, IUsageEscrow.Item[] memory items) private {
-        bytes32 root = batchRoots.rootOf(items);
-        vm.prank(who);
-        escrow.settle(batch, root, "data:leaves", items);
-    }
-
     /// @dev Settles one item and expects nothing to be paid for it.
-    function _expectUnpaid(IUsageEscrow.Item memory item) private {
-        address token = escrow.depositOf(item.source).token;
+    function _expectUnpaid(bytes32 asset, IUsageEscrow.Item memory item) private {
         uint64 batch = escrow.lastBatchOf(operator) + 1;
+        IUsageEscrow.Settled[] memory lines = new IUsageEscrow.Settled[](1);
+        bytes32 depositId = escrow.depositIdOf(item.payer, operator, address(usd));
+        lines[0] = IUsageEscrow.Settled(depositId, item.authority, item.amount, 0, item.window, item.records);
+        uint64 releaseAt = uint64(block.timestamp) + DISPUTE_TIME;
         vm.expectEmit(address(escrow));
-        emit IUsageEscrow.ItemSettled(
-            operator,
-            batch,
-            item.source,
-            0,
-            item.assetId,
-            token,
-            item.window,
-            item.amount,
-            0,
-            item.payerRoot,
-            item.records
-        );
-        _settle(_items(item));
+        emit IUsageEscrow.GroupSettled(operator, batch, asset, address(usd), 0, item.amount, 0, releaseAt, lines);
+        _settleAs(operator, batch, _group(asset, address(usd), _one(item)));
         assertEq(usd.balanceOf(address(escrow)), 1000);
         assertEq(escrow.drawableOf(id), 1000);
+        assertEq(escrow.holdOf(IDisputes.HoldName(operator, batch, asset, address(usd))).amount, 0);
     }
 
     function test_settle_RevertWhen_CallerIsNoOperator() external {
-        IUsageEscrow.Item[] memory items = _items(_item(id, 1));
-        bytes32 root = batchRoots.rootOf(items);
+        IUsageEscrow.Group[] memory groups = _groups(_one(_item(id, 1)));
+        bytes32 root = batchRoots.rootOf(groups);
         vm.expectRevert(abi.encodeWithSelector(IUsageEscrow.UsageEscrow_UnknownOperator.selector, stranger));
         vm.prank(stranger);
-        escrow.settle(1, root, "", items);
-    }
-
-    function test_settle_OfAUsedNumberChangesNothing() external {
-        IUsageEscrow.Item[] memory items = _items(_item(id, 100));
-        bytes32 root = batchRoots.rootOf(items);
-        _settleAs(operator, 1, items);
-        vm.expectEmit(address(escrow));
-        emit IUsageEscrow.BatchRepeated(operator, 1, root, true);
-        _settleAs(operator, 1, items);
-        items[0].amount = 500;
-        vm.recordLogs();
-        _settleAs(operator, 1, items);
-        Vm.Log[] memory logs = vm.getRecordedLogs();
-        assertEq(logs.length, 1);
-        assertEq(logs[0].topics[0], IUsageEscrow.BatchRepeated.selector);
-        assertEq(logs[0].data, abi.encode(root, false));
-        assertEq(escrow.depositOf(id).drawn, 100);
-        assertEq(escrow.lastBatchOf(operator), 1);
-        assertEq(escrow.batchRootOf(operator, 1), root);
+        escrow.settle(1, root, "", groups);
     }
 
     function testFuzz_settle_RevertWhen_NumberLeavesAGap(uint64 batch) external {
         batch = uint64(bound(batch, 2, type(uint64).max));
-        IUsageEscrow.Item[] memory items = _items(_item(id, 1));
-        bytes32 root = batchRoots.rootOf(items);
+        IUsageEscrow.Group[] memory groups = _groups(_one(_item(id, 1)));
+        bytes32 root = batchRoots.rootOf(groups);
         vm.expectRevert(abi.encodeWithSelector(IUsageEscrow.UsageEscrow_BatchGap.selector, operator, 1, batch));
         vm.prank(operator);
-        escrow.settle(batch, root, "", items);
-    }
-
-    function test_settle_RevertWhen_SizeIsOutOfBounds() external {
-        vm.expectRevert(abi.encodeWithSelector(IUsageEscrow.UsageEscrow_InvalidBatchSize.selector, 0));
-        vm.prank(operator);
-        escrow.settle(1, 0, "", new IUsageEscrow.Item[](0));
-        uint256 tooMany = escrow.MAX_ITEMS() + 1;
-        vm.expectRevert(abi.encodeWithSelector(IUsageEscrow.UsageEscrow_InvalidBatchSize.selector, tooMany));
-        vm.prank(operator);
-        escrow.settle(1, 0, "", new IUsageEscrow.Item[](tooMany));
+        escrow.settle(batch, root, "", groups);
     }
 
     function test_settle_RevertWhen_RootIsNotOfTheItems() external {
-        IUsageEscrow.Item[] memory items = _items(_item(id, 1));
-        bytes32 root = batchRoots.rootOf(items);
-        items[0].amount = 2;
-        bytes32 computed = batchRoots.rootOf(items);
+        IUsageEscrow.Group[] memory groups = _groups(_one(_item(id, 1)));
+        bytes32 root = batchRoots.rootOf(groups);
+        groups[0].items[0].amount = 2;
+        bytes32 computed = batchRoots.rootOf(groups);
         vm.expectRevert(abi.encodeWithSelector(IUsageEscrow.UsageEscrow_RootMismatch.selector, root, computed));
         vm.prank(operator);
-        escrow.settle(1, root, "", items);
+        escrow.settle(1, root, "", groups);
     }
 
     function test_settle_RevertWhen_EscrowIsRetired() external {
         _advance(address(escrow), IDirectory.Status.Retiring);
         _settleOne(id, 100);
         _advance(address(escrow), IDirectory.Status.Retired);
-        IUsageEscrow.Item[] memory items = _items(_item(id, 1));
-        bytes32 root = batchRoots.rootOf(items);
+        IUsageEscrow.Group[] memory groups = _groups(_one(_item(id, 1)));
+        bytes32 root = batchRoots.rootOf(groups);
         vm.expectRevert(IUsageEscrow.UsageEscrow_Retired.selector);
         vm.prank(operator);
-        escrow.settle(2, root, "", items);
+        escrow.settle(2, root, "", groups);
         assertEq(escrow.lastBatchOf(operator), 1);
     }
 
     function test_settle_RevertWhen_NoRouterIsActive() external {
         _advance(address(router), IDirectory.Status.Retiring);
-        IUsageEscrow.Item[] memory items = _items(_item(id, 1));
-        bytes32 root = batchRoots.rootOf(items);
+        IUsageEscrow.Group[] memory groups = _groups(_one(_item(id, 1)));
+        bytes32 root = batchRoots.rootOf(groups);
         vm.expectRevert(IUsageEscrow.UsageEscrow_NoRouter.selector);
         vm.prank(operator);
-        escrow.settle(1, root, "", items);
+        escrow.settle(1, root, "", groups);
     }
 
     function test_settle_RevertWhen_CapIsExceeded() external {
@@ -133,13 +85,13 @@ contract SettlementTest is Base {
         vm.warp(1_760_054_400);
         _setCap(address(usd), 150);
         _settleOne(id, 100);
-        IUsageEscrow.Item[] memory items = _items(_item(id, 51));
-        bytes32 root = batchRoots.rootOf(items);
+        IUsageEscrow.Group[] memory groups = _groups(_one(_item(id, 51)));
+        bytes32 root = batchRoots.rootOf(groups);
         vm.expectRevert(
             abi.encodeWithSelector(IUsageEscrow.UsageEscrow_CapExceeded.selector, operator, address(usd), 150, 151)
         );
         vm.prank(operator);
-        escrow.settle(2, root, "", items);
+        escrow.settle(2, root, "", groups);
         assertEq(escrow.lastBatchOf(operator), 1);
         _settleOne(id, 50);
         (uint128 cap, uint128 drawn) = escrow.settlerCapOf(operator, address(usd));
@@ -149,104 +101,6 @@ contract SettlementTest is Base {
         (, drawn) = escrow.settlerCapOf(operator, address(usd));
         assertEq(drawn, 0);
         _settleOne(id, 150);
-    }
-
-    function test_settle_RevertWhen_NoCapWasSet() external {
-        TestUSD other = new TestUSD();
-        other.mint(payer, 100);
-        vm.startPrank(payer);
-        other.approve(address(escrow), 100);
-        bytes32 source = escrow.deposit(operator, address(other), 100);
-        vm.stopPrank();
-        IUsageEscrow.Item[] memory items = _items(_item(source, 1));
-        bytes32 root = batchRoots.rootOf(items);
-        vm.expectRevert(
-            abi.encodeWithSelector(IUsageEscrow.UsageEscrow_CapExceeded.selector, operator, address(other), 0, 1)
-        );
-        vm.prank(operator);
-        escrow.settle(1, root, "", items);
-    }
-
-    /// @dev With any gas limit, a batch reverts or pays in full: lack of gas never looks like a shortfall.
-    function testFuzz_settle_NeverPaysLessForLackOfGas(uint256 gasLimit) external {
-        gasLimit = bound(gasLimit, 50_000, 1_500_000);
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](3);
-        for (uint128 i = 0; i < 3; ++i) {
-            items[i] = _item(id, 10 + i);
-        }
-        bytes32 root = batchRoots.rootOf(items);
-        bytes memory data = abi.encodeCall(escrow.settle, (1, root, "", items));
-        vm.prank(operator);
-        (bool ok,) = address(escrow).call{gas: gasLimit}(data);
-        assertEq(escrow.depositOf(id).drawn, ok ? 33 : 0);
-    }
-
-    function test_settle_RevertWhen_GasIsTooLow() external {
-        IUsageEscrow.Item[] memory items = _items(_item(id, 10));
-        bytes memory data = abi.encodeCall(escrow.settle, (1, batchRoots.rootOf(items), "", items));
-        vm.prank(operator);
-        (bool ok, bytes memory error) = address(escrow).call{gas: 400_000}(data);
-        assertFalse(ok);
-        assertEq(bytes4(error), IUsageEscrow.UsageEscrow_GasTooLow.selector);
-    }
-
-    function test_settle_PaysNothingForAnUnknownDeposit() external {
-        _expectUnpaid(_item(keccak256("unknown"), 10));
-    }
-
-    function test_settle_PaysNothingFromAnotherOperatorsDeposit() external {
-        vm.prank(stranger);
-        escrow.registerOperator(receiptKey, uint64(block.timestamp), uint64(block.timestamp) + 1);
-        vm.prank(stranger);
-        escrow.setSettlerCap(address(usd), type(uint128).max);
-        _settleAs(stranger, 1, _items(_item(id, 10)));
-        assertEq(escrow.drawableOf(id), 1000);
-        assertEq(router.owedOf(address(usd)), 0);
-    }
-
-    function test_settle_PaysNothingForAnotherWindow() external {
-        IUsageEscrow.Item memory item = _item(id, 10);
-        item.window = 1;
-        _expectUnpaid(item);
-    }
-
-    function test_settle_PaysNothingForAnUnknownAsset() external {
-        IUsageEscrow.Item memory item = _item(id, 10);
-        item.assetId = keccak256("unknown");
-        _expectUnpaid(item);
-    }
-
-    function test_settle_GoesOnAfterAnItemThatCannotBePaid() external {
-        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](4);
-        items[0] = _item(keccak256("unknown"), 5);
-        items[1] = _item(id, 700);
-        items[2] = _item(id, 700);
-        items[3] = _item(id, 0);
-        bytes32 root = batchRoots.rootOf(items);
-        vm.expectEmit(address(escrow));
-        emit IUsageEscrow.BatchSettled(operator, 1, root, "data:leaves", 4, 1405, 1000);
-        _settle(items);
-        assertEq(router.pendingOf(assetId, address(usd)).amount, 1000);
-    }
-
-    function test_settle_HandsTheMoneyToTheRouter() external {
-        IUsageEscrow.Item memory item = _item(id, 400);
-        vm.expectEmit(address(router));
-        emit IRevenueRouter.RevenueReceived(assetId, address(usd), publisher, 400, IRevenueRouter.Source.Usage, id);
-        vm.expectEmit(address(escrow));
-        emit IUsageEscrow.ItemSettled(operator, 1, id, 0, assetId, address(usd), 0, 400, 400, item.payerRoot, 1);
-        _settle(_items(item));
-        assertEq(usd.balanceOf(address(router)), 400);
-        assertEq(escrow.heldOf(address(usd)), 600);
-        IUsageEscrow.Deposit memory entry = escrow.depositOf(id);
-        assertEq(entry.spendable, 600);
-        assertEq(entry.drawn, 400);
-        // The total, which is what the payer may use in all, is as before.
-        _fund(payer, address(escrow), 5);
-        vm.expectEmit(address(escrow));
-        emit IUsageEscrow.Deposited(id, payer, operator, address(usd), 5, 605, 1005);
-        vm.prank(payer);
-        escrow.deposit(operator, address(usd), 5);
     }
 
     function test_settle_DrawsFromWaitingExitsNewestFirst() external {
@@ -262,8 +116,10 @@ contract SettlementTest is Base {
         emit IUsageEscrow.ExitDrawn(id, payer, 1, operator, address(usd), 50, 250, 750);
         _settleOne(id, 750);
         assertEq(escrow.exitOf(1).amount, 250);
-        assertEq(escrow.heldOf(address(usd)), 250);
+        assertEq(_paidLast(), 750);
         skip(EXIT_DELAY);
+        escrow.release(_held(1));
+        assertEq(escrow.heldOf(address(usd)), 250);
         assertEq(escrow.withdraw(1), 250);
         vm.expectEmit(address(escrow));
         emit IUsageEscrow.Withdrawn(id, payer, 2, operator, address(usd), 0);
@@ -294,16 +150,9 @@ contract SettlementTest is Base {
         _settleOne(id, due);
         uint128 paid = due < drawable ? due : drawable;
         assertEq(escrow.depositOf(id).drawn, paid);
-        assertEq(router.owedOf(address(usd)), paid);
-        assertEq(usd.balanceOf(address(escrow)), 1000 - paid);
-        assertEq(escrow.heldOf(address(usd)), 1000 - paid);
+        assertEq(_paidLast(), paid);
+        assertEq(escrow.heldOf(address(usd)), 1000);
         assertEq(escrow.drawableOf(id), drawable - paid);
-    }
-
-    function test_payItem_RevertWhen_CallerIsNotTheEscrow() external {
-        vm.expectRevert(abi.encodeWithSelector(IUsageEscrow.UsageEscrow_NotSelf.selector, operator));
-        vm.prank(operator);
-        escrow.payItem(operator, operator, 1000, _item(id, 1000));
     }
 
     function test_verifyCharge_HoldsForTheSettledChargeAlone() external {
@@ -315,35 +164,233 @@ contract SettlementTest is Base {
         items[0] = _item(id, 7);
         items[1] = _item(id, 100);
         items[1].payerRoot = SumTree.nodeHash(SumTree.leafHash(charge), 60, SumTree.leafHash(other), 40);
-        bytes32[] memory proof = new bytes32[](1);
-        proof[0] = batchRoots.leafOf(items[0]);
-        assertFalse(escrow.verifyCharge(operator, 1, charge, steps, items[1], proof));
+        IUsageEscrow.Group[] memory groups = _groups(items);
+        bytes32[] memory proof = batchRoots.proofOf(groups, 1);
+        IUsageEscrow.Line memory first = batchRoots.lineOf(groups[0], 0, 0);
+        IUsageEscrow.Line memory line = batchRoots.lineOf(groups[0], 1, 1);
+        assertFalse(escrow.verifyCharge(operator, 1, charge, steps, line, proof));
         _settle(items);
-        assertTrue(escrow.verifyCharge(operator, 1, charge, steps, items[1], proof));
-        assertFalse(escrow.verifyCharge(operator, 2, charge, steps, items[1], proof));
-        assertFalse(escrow.verifyCharge(stranger, 1, charge, steps, items[1], proof));
-        assertFalse(escrow.verifyCharge(operator, 1, other, steps, items[1], proof));
-        assertFalse(escrow.verifyCharge(operator, 1, charge, steps, items[0], proof));
-        assertFalse(escrow.verifyCharge(operator, 1, charge, new SumTree.Step[](0), items[1], proof));
+        assertTrue(escrow.verifyCharge(operator, 1, charge, steps, line, proof));
+        assertFalse(escrow.verifyCharge(operator, 2, charge, steps, line, proof));
+        assertFalse(escrow.verifyCharge(stranger, 1, charge, steps, line, proof));
+        assertFalse(escrow.verifyCharge(operator, 1, other, steps, line, proof));
+        assertFalse(escrow.verifyCharge(operator, 1, charge, steps, first, proof));
+        assertFalse(escrow.verifyCharge(operator, 1, charge, new SumTree.Step[](0), line, proof));
         charge.amount = 59;
-        assertFalse(escrow.verifyCharge(operator, 1, charge, steps, items[1], proof));
+        assertFalse(escrow.verifyCharge(operator, 1, charge, steps, line, proof));
     }
 
-    function test_verifyCharge_BindsPayerAndCurrencyToTheDeposit() external {
-        // The tree says another payer, or another currency, than the deposit that was drawn.
+    function test_verifyCharge_BindsPayerAndCurrencyToTheLine() external {
+        // The tree says another payer, or another currency, than the line that was drawn.
         SumTree.Charge memory charge =
             SumTree.Charge(keccak256("receipt"), 60, address(usd), stranger, keccak256("salt"));
-        for (uint64 batch = 1; batch <= 2; ++batch) {
-            IUsageEscrow.Item[] memory items = _items(_item(id, 60));
-            items[0].payerRoot = SumTree.leafHash(charge);
-            _settle(items);
-            assertFalse(escrow.verifyCharge(operator, batch, charge, new SumTree.Step[](0), items[0], new bytes32[](0)));
-            (charge.payer, charge.currency) = (payer, stranger);
-        }
+        assertFalse(_isCharged(charge));
+        (charge.payer, charge.currency) = (payer, stranger);
+        assertFalse(_isCharged(charge));
         charge.currency = address(usd);
-        IUsageEscrow.Item[] memory right = _items(_item(id, 60));
-        right[0].payerRoot = SumTree.leafHash(charge);
-        _settle(right);
-        assertTrue(escrow.verifyCharge(operator, 3, charge, new SumTree.Step[](0), right[0], new bytes32[](0)));
+        assertTrue(_isCharged(charge));
+    }
+
+    function _isCharged(SumTree.Charge memory charge) private returns (bool) {
+        IUsageEscrow.Item memory item = _item(id, 60);
+        item.payerRoot = SumTree.leafHash(charge);
+        _settle(_one(item));
+        IUsageEscrow.Line memory line = batchRoots.lineOf(_groups(_one(item))[0], 0, 0);
+        uint64 batch = escrow.lastBatchOf(operator);
+        return escrow.verifyCharge(operator, batch, charge, new SumTree.Step[](0), line, new bytes32[](0));
+    }
+
+    // --- what is not paid ---
+
+    function test_settle_PaysNothingForAnUnknownDeposit() external {
+        IUsageEscrow.Item memory item = _item(id, 10);
+        item.payer = stranger;
+        _expectUnpaid(assetId, item);
+    }
+
+    function test_settle_PaysNothingFromAnotherOperatorsDeposit() external {
+        vm.prank(stranger);
+        escrow.registerOperator(receiptKey, uint64(block.timestamp), uint64(block.timestamp) + 1);
+        vm.prank(stranger);
+        escrow.setSettlerCap(address(usd), type(uint128).max);
+        _settleAs(stranger, 1, _groups(_one(_item(id, 10))));
+        assertEq(escrow.drawableOf(id), 1000);
+    }
+
+    function test_settle_PaysNothingForAnotherWindow() external {
+        IUsageEscrow.Item memory item = _item(id, 10);
+        item.window = 1;
+        _expectUnpaid(assetId, item);
+    }
+
+    function test_settle_PaysNothingForAnUnknownAsset() external {
+        _expectUnpaid("unknown", _item(id, 10));
+    }
+
+    function test_settle_PaysNothingByAnUnknownAuthority() external {
+        IUsageEscrow.Item memory item = _item(id, 10);
+        item.authority = "unknown";
+        _expectUnpaid(assetId, item);
+    }
+
+    function test_settle_GoesOnAfterAnItemThatCannotBePaid() external {
+        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](4);
+        items[0] = _item(id, type(uint128).max);
+        items[0].payer = stranger;
+        items[1] = _item(id, 700);
+        items[2] = _item(id, 700);
+        items[3] = _item(id, 0);
+        uint256 due = uint256(type(uint128).max) + 1400;
+        bytes32 root = batchRoots.rootOf(_groups(items));
+        vm.expectEmit(address(escrow));
+        emit IUsageEscrow.BatchSettled(operator, 1, root, "data:leaves", 4, due, 1000);
+        _settle(items);
+        assertEq(_paidLast(), 1000);
+    }
+
+    // --- the event, which is written by hand ---
+
+    function testFuzz_settle_SaysWhatBecameOfEachLine(uint128[3] calldata amounts, uint32[3] calldata records)
+        external
+    {
+        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](3);
+        IUsageEscrow.Settled[] memory lines = new IUsageEscrow.Settled[](3);
+        uint256 due;
+        uint128 left = 1000;
+        for (uint256 i = 0; i < 3; ++i) {
+            items[i] = _item(id, amounts[i]);
+            items[i].records = records[i];
+            uint128 paid = amounts[i] < left ? amounts[i] : left;
+            left -= paid;
+            due += amounts[i];
+            lines[i] = IUsageEscrow.Settled(id, 0, amounts[i], paid, 0, records[i]);
+        }
+        uint64 releaseAt = uint64(block.timestamp) + DISPUTE_TIME;
+        vm.expectEmit(address(escrow));
+        emit IUsageEscrow.GroupSettled(operator, 1, assetId, address(usd), 0, due, 1000 - left, releaseAt, lines);
+        _settle(items);
+        assertEq(_paidLast(), 1000 - left);
+    }
+
+    function test_settle_CountsItemsOverAllGroups() external {
+        bytes32 other = _deposit(buyer, 50);
+        IUsageEscrow.Group[] memory groups = new IUsageEscrow.Group[](2);
+        groups[0] = _groups(_one(_item(id, 10)))[0];
+        groups[1] = _groups(_one(_item(other, 20)))[0];
+        IUsageEscrow.Settled[] memory lines = new IUsageEscrow.Settled[](1);
+        lines[0] = IUsageEscrow.Settled(other, 0, 20, 20, 0, 1);
+        bytes32 root = batchRoots.rootOf(groups);
+        vm.expectEmit(address(escrow));
+        emit IUsageEscrow.GroupSettled(
+            operator, 1, assetId, address(usd), 1, 20, 20, uint64(block.timestamp) + DISPUTE_TIME, lines
+        );
+        vm.expectEmit(address(escrow));
+        emit IUsageEscrow.BatchSettled(operator, 1, root, "data:leaves", 2, 30, 30);
+        _settleAs(operator, 1, groups);
+        // Two groups of one asset are held together.
+        assertEq(_paidLast(), 30);
+    }
+
+    function test_settle_RevertWhen_AFieldHasMoreBitsThanItsType() external {
+        IUsageEscrow.Group[] memory groups = _groups(_one(_item(id, 10)));
+        bytes32 root = batchRoots.rootOf(groups);
+        bytes memory data = abi.encodeCall(escrow.settle, (1, root, "", groups));
+        // Where the item begins in the call: its fields are payer, authority, window, amount, payerRoot, records.
+        uint256 at = data.length - 6 * 32;
+        uint256[4] memory narrow = [uint256(0), 2, 3, 5];
+        for (uint256 i = 0; i < 4; ++i) {
+            bytes memory wide = bytes.concat(data);
+            wide[at + narrow[i] * 32] = 0x01;
+            vm.prank(operator);
+            (bool ok, bytes memory answer) = address(escrow).call(wide);
+            assertFalse(ok);
+            assertEq(answer.length, 0);
+        }
+        vm.prank(operator);
+        (bool fine,) = address(escrow).call(data);
+        assertTrue(fine);
+    }
+
+    // --- numbers and sizes ---
+
+    function test_settle_OfAUsedNumberChangesNothing() external {
+        IUsageEscrow.Group[] memory groups = _groups(_one(_item(id, 100)));
+        bytes32 root = batchRoots.rootOf(groups);
+        _settleAs(operator, 1, groups);
+        vm.expectEmit(address(escrow));
+        emit IUsageEscrow.BatchRepeated(operator, 1, root, true);
+        _settleAs(operator, 1, groups);
+        groups[0].items[0].amount = 500;
+        vm.recordLogs();
+        _settleAs(operator, 1, groups);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        assertEq(logs.length, 1);
+        assertEq(logs[0].topics[0], IUsageEscrow.BatchRepeated.selector);
+        assertEq(logs[0].data, abi.encode(root, false));
+        assertEq(escrow.depositOf(id).drawn, 100);
+        assertEq(escrow.lastBatchOf(operator), 1);
+        assertEq(escrow.batchRootOf(operator, 1), root);
+    }
+
+    function test_settle_RevertWhen_SizeIsOutOfBounds() external {
+        _expectSizeRefused(0, new IUsageEscrow.Group[](0));
+        _expectSizeRefused(0, _groups(new IUsageEscrow.Item[](0)));
+        uint256 tooMany = escrow.MAX_ITEMS() + 1;
+        _expectSizeRefused(tooMany, _groups(new IUsageEscrow.Item[](tooMany)));
+    }
+
+    function _expectSizeRefused(uint256 size, IUsageEscrow.Group[] memory groups) private {
+        vm.expectRevert(abi.encodeWithSelector(IUsageEscrow.UsageEscrow_InvalidBatchSize.selector, size));
+        vm.prank(operator);
+        escrow.settle(1, 0, "", groups);
+    }
+
+    function test_settle_RevertWhen_NoCapWasSet() external {
+        TestUSD other = new TestUSD();
+        other.mint(payer, 100);
+        vm.startPrank(payer);
+        other.approve(address(escrow), 100);
+        bytes32 source = escrow.deposit(operator, address(other), 100);
+        vm.stopPrank();
+        IUsageEscrow.Group[] memory groups = _group(assetId, address(other), _one(_item(source, 1)));
+        bytes32 root = batchRoots.rootOf(groups);
+        vm.expectRevert(
+            abi.encodeWithSelector(IUsageEscrow.UsageEscrow_CapExceeded.selector, operator, address(other), 0, 1)
+        );
+        vm.prank(operator);
+        escrow.settle(1, root, "", groups);
+    }
+
+    // --- direct draws ---
+
+    function test_setDirectDraws_ForbidsFromTheExitDelayOn() external {
+        vm.expectEmit(address(escrow));
+        uint64 until = uint64(block.timestamp) + EXIT_DELAY;
+        emit IUsageEscrow.DirectDrawsSet(id, payer, operator, address(usd), until);
+        vm.prank(payer);
+        escrow.setDirectDraws(operator, address(usd), false);
+        skip(EXIT_DELAY - 1);
+        _settleOne(id, 100);
+        assertEq(_paidLast(), 100);
+        // Saying it again gives no more time.
+        vm.prank(payer);
+        escrow.setDirectDraws(operator, address(usd), false);
+        assertEq(escrow.directUntilOf(id), until);
+        skip(1);
+        _settleOne(id, 100);
+        assertEq(_paidLast(), 0);
+        vm.prank(payer);
+        escrow.setDirectDraws(operator, address(usd), true);
+        _settleOne(id, 100);
+        assertEq(_paidLast(), 100);
+    }
+
+    function test_setDirectDraws_HoldsAtOnceBeforeTheFirstDeposit() external {
+        vm.prank(buyer);
+        escrow.setDirectDraws(operator, address(usd), false);
+        bytes32 own = _deposit(buyer, 100);
+        _settleOne(own, 50);
+        assertEq(_paidLast(), 0);
+        assertEq(escrow.depositOf(own).spendable, 100);
     }
 }

@@ -289,7 +289,7 @@ contract UsageEscrowTest is Base {
     }
 
     function test_setExitDelay_FirstHoldsAtOnceAndLaterOnesWait() external {
-        UsageEscrow fresh = new UsageEscrow(address(manager), directory);
+        UsageEscrow fresh = new UsageEscrow(address(manager), directory, address(1));
         assertEq(fresh.exitDelay(), 72 hours);
         bytes4[] memory selectors = new bytes4[](1);
         selectors[0] = IUsageEscrow.setExitDelay.selector;

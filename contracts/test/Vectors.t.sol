@@ -201,20 +201,35 @@ contract VectorsTest is Test {
         for (uint256 b = 0; b < 4; ++b) {
             string memory at = _at(".batches", b);
             bytes32[] memory leaves = json.readBytes32Array(string.concat(at, ".leaves"));
-            IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](leaves.length);
-            for (uint256 i = 0; i < leaves.length; ++i) {
-                items[i] = _item(json, _at(string.concat(at, ".items"), i));
-                assertEq(batchRoots.leafOf(items[i]), leaves[i]);
-                _checkSumTree(json, _at(string.concat(at, ".trees"), i), items[i].payerRoot);
+            IUsageEscrow.Group[] memory groups = new IUsageEscrow.Group[](_count(json, string.concat(at, ".groups")));
+            uint32 index = 0;
+            for (uint256 g = 0; g < groups.length; ++g) {
+                groups[g] = _group(json, _at(string.concat(at, ".groups"), g));
+                for (uint256 i = 0; i < groups[g].items.length; ++i) {
+                    IUsageEscrow.Line memory line = batchRoots.lineOf(groups[g], i, index);
+                    assertEq(batchRoots.leafOf(line), leaves[index]);
+                    _checkSumTree(json, _at(string.concat(at, ".trees"), index), line.payerRoot);
+                    ++index;
+                }
             }
-            assertEq(batchRoots.rootOf(items), json.readBytes32(string.concat(at, ".root")));
+            assertEq(index, leaves.length);
+            assertEq(batchRoots.rootOf(groups), json.readBytes32(string.concat(at, ".root")));
+        }
+    }
+
+    function _group(string memory json, string memory at) private view returns (IUsageEscrow.Group memory group) {
+        group.assetId = json.readBytes32(string.concat(at, ".assetId"));
+        group.token = json.readAddress(string.concat(at, ".token"));
+        group.items = new IUsageEscrow.Item[](_count(json, string.concat(at, ".items")));
+        for (uint256 i = 0; i < group.items.length; ++i) {
+            group.items[i] = _item(json, _at(string.concat(at, ".items"), i));
         }
     }
 
     function _item(string memory json, string memory at) private pure returns (IUsageEscrow.Item memory) {
         return IUsageEscrow.Item({
-            source: json.readBytes32(string.concat(at, ".source")),
-            assetId: json.readBytes32(string.concat(at, ".assetId")),
+            payer: json.readAddress(string.concat(at, ".payer")),
+            authority: json.readBytes32(string.concat(at, ".authority")),
             window: uint32(json.readUint(string.concat(at, ".window"))),
             amount: uint128(json.readUint(string.concat(at, ".amount"))),
             payerRoot: json.readBytes32(string.concat(at, ".payerRoot")),

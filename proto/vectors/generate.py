@@ -19,7 +19,9 @@ from eth_utils.crypto import keccak
 HERE = pathlib.Path(__file__).resolve().parent
 ESCROW = "0x" + keccak(text="vector escrow")[-20:].hex()
 CHAIN_ID = 31337
-ITEM_TYPES = ["bytes32", "bytes32", "uint32", "uint128", "bytes32", "uint32"]
+LINE_TYPES = ["uint32", "bytes32", "address", "address", "bytes32", "uint32", "uint128", "bytes32", "uint32"]
+# 0x and 20 bytes.
+ADDRESS_CHARS = 42
 
 Node = tuple[bytes, int]
 
@@ -310,27 +312,31 @@ def pair_root(leaves: list[bytes]) -> bytes:
 
 def batch(size: int) -> dict[str, Any]:
     """A batch of items, each over a sum tree of its own."""
-    operator, currency = address("operator"), address("currency")
-    items, trees = [], []
+    operator = address("operator")
+    groups: list[dict[str, Any]] = []
+    values, trees = [], []
     for i in range(size):
-        payer = address(f"payer {i}")
+        payer, currency = address(f"payer {i}"), address(f"currency {i // 3}")
         charges = [charge(f"batch {size} {i} {n}", 10 * n + i + 1, payer, currency) for n in range(i + 1)]
         trees.append(sum_tree(charges))
-        items.append(
-            {
-                "source": "0x" + keccak(encode(["address"] * 3, [payer, operator, currency])).hex(),
-                "assetId": word(f"asset {i % 2}"),
-                "window": 0,
-                "amount": trees[-1]["sum"],
-                "payerRoot": trees[-1]["root"],
-                "records": len(charges),
-            }
-        )
-    values = [[int(v) if str(v).isdecimal() else raw(v) for v in item.values()] for item in items]
-    leaves = [keccak(keccak(encode(ITEM_TYPES, row))) for row in values]
+        # Two items a group; every third draws through a mandate.
+        if i % 2 == 0:
+            groups.append({"assetId": word(f"asset {i % 4}"), "token": currency, "items": []})
+        item = {
+            "payer": payer,
+            "authority": word(f"mandate {i}") if i % 3 == 2 else "0x" + "00" * 32,
+            "window": i if i % 3 == 2 else 0,
+            "amount": trees[-1]["sum"],
+            "payerRoot": trees[-1]["root"],
+            "records": len(charges),
+        }
+        groups[-1]["items"].append(item)
+        line = [i, groups[-1]["assetId"], groups[-1]["token"], *item.values()]
+        values.append([int(v) if str(v).isdecimal() else v if len(v) == ADDRESS_CHARS else raw(v) for v in line])
+    leaves = [keccak(keccak(encode(LINE_TYPES, row))) for row in values]
     return {
         "operator": operator,
-        "items": items,
+        "groups": groups,
         "leaves": ["0x" + x.hex() for x in leaves],
         "root": "0x" + pair_root(leaves).hex(),
         "trees": trees,

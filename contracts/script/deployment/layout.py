@@ -59,9 +59,9 @@ _ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
         a["AssetRegistry"],
         a["TimelockController"],
     ],
-    # A library that the escrow is linked to.
-    "MandateBook": lambda a: [],
-    "UsageEscrow": lambda a: [a["AccessManager"], a["Directory"]],
+    # Code that the escrow runs in its own storage; it is nothing alone, so the Directory does not list it.
+    "EscrowExtension": lambda a: [a["AccessManager"], a["Directory"]],
+    "UsageEscrow": lambda a: [a["AccessManager"], a["Directory"], a["EscrowExtension"]],
     "Market": lambda a: [a["Directory"]],
     # Codes that the factory clones; they are closed themselves, so the Directory does not list them.
     "Shares": lambda a: [a["Directory"]],

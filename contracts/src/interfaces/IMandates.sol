@@ -6,7 +6,7 @@ import {Mandates} from "../libraries/Mandates.sol";
 /// @title Mandates of an escrow
 /// @notice A payer bounds what an operator draws from their deposit: an amount and a number of calls for each window,
 /// an amount in all, the assets, the time. A mandate is opened once; its id is its EIP-712 digest, and a settlement
-/// names that id as the source of an item. Use of a window is settled from its begin until its end plus the grace.
+/// names that id as the authority of an item. Use of a window is settled from its begin until its end plus the grace.
 /// Revoking ends the current window at once; until its grace is over at most the signed in-flight cap is drawn.
 interface IMandates {
     /// @notice An opened mandate.
@@ -53,17 +53,6 @@ interface IMandates {
         uint64 settleUntil,
         uint128 remaining
     );
-    /// @notice A settlement drew `amount` through a mandate. The other figures are what holds afterwards.
-    event MandateDrawn(
-        bytes32 indexed mandateId,
-        bytes32 indexed depositId,
-        address indexed operator,
-        uint32 window,
-        uint128 amount,
-        uint128 windowAmount,
-        uint32 windowRecords,
-        uint128 remaining
-    );
     /// @notice No mandate of this payer with this nonce can be opened any more.
     event MandateNonceCancelled(address indexed payer, uint256 indexed nonce);
 
@@ -77,6 +66,8 @@ interface IMandates {
     error UsageEscrow_InvalidMandateWindow(uint32 windowLength, uint32 grace);
     /// @notice The mandate has ended, or ends before it begins.
     error UsageEscrow_InvalidMandateTime(uint64 validFrom, uint64 validUntil);
+    /// @notice An amount or a number of calls is above what a mandate can count: 2^88 - 1 of an amount, 2^24 - 1 calls.
+    error UsageEscrow_MandateTooLarge(uint256 value);
     /// @notice A mandate lists at most `MAX_MANDATE_ASSETS`.
     error UsageEscrow_TooManyAssets(uint256 assets);
     /// @notice No mandate was opened with this id.
@@ -109,7 +100,7 @@ interface IMandates {
     /// @notice Whether a mandate lets an asset be used.
     function mandateCovers(bytes32 mandateId, bytes32 assetId) external view returns (bool);
 
-    /// @notice What was drawn for the two newest windows of a mandate that were settled, even ones first.
+    /// @notice What was drawn for the newest window of a mandate that was settled, and for the one before it.
     function mandateUseOf(bytes32 mandateId) external view returns (WindowUse[2] memory);
 
     /// @notice Whether the payer has opened or cancelled a mandate with this nonce.

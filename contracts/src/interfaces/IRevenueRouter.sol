@@ -13,6 +13,13 @@ interface IRevenueRouter {
         Royalty
     }
 
+    /// @notice Under what revenue is divided: what holds in one block.
+    struct Terms {
+        address payee;
+        uint16 feeBp;
+        uint32 splitId;
+    }
+
     /// @notice Revenue of one asset in one token that came in under the same terms and is not distributed yet.
     /// Royalties have paid the protocol's fee where they were earned.
     struct Bucket {
@@ -30,8 +37,8 @@ interface IRevenueRouter {
         address payee;
     }
 
-    /// @notice Money came in. `ref` is the licence's token id (Sale), the deposit id (Usage), or the asset that paid it
-    /// out of what waits for it (Royalty).
+    /// @notice Money came in. `ref` is the licence's token id (Sale), the id of what was held (Usage), or the asset that
+    /// paid it out of what waits for it (Royalty).
     event RevenueReceived(
         bytes32 indexed assetId,
         address indexed token,
@@ -78,6 +85,10 @@ interface IRevenueRouter {
     /// @notice Books `amount` of `token`, which the caller has just transferred here, as revenue of the asset.
     function receiveRevenue(bytes32 assetId, address token, uint128 amount, bytes32 ref) external;
 
+    /// @notice Books revenue that was earned in an earlier block, under the terms of that block. An escrow calls, a
+    /// retired one too, which may still hold what was earned before.
+    function receiveSettled(bytes32 assetId, address token, uint128 amount, bytes32 ref, Terms calldata terms) external;
+
     /// @notice Distributes what came in for an asset under the oldest terms: the protocol fee goes to the treasury, of
     /// the rest royalties wait for the parents, of that rest contributors get their share, and the payee has what is
     /// left. All parts are rounded down. Anyone may call. Exit: open in every state.
@@ -100,6 +111,9 @@ interface IRevenueRouter {
 
     /// @notice Who gets what an asset earns now: whom its owner named, or the owner; zero for an unknown asset.
     function payeeOf(bytes32 assetId) external view returns (address);
+
+    /// @notice The terms that hold for an asset now; all zero for an unknown one.
+    function termsOf(bytes32 assetId) external view returns (Terms memory);
 
     /// @notice Whom an owner has named, the zero address when nobody.
     function namedPayeeOf(address owner) external view returns (address);

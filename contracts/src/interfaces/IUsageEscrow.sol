@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Receipts} from "../libraries/Receipts.sol";
 import {SumTree} from "../libraries/SumTree.sol";
 
 /// @title Deposits for metered use, and their settlement
@@ -30,19 +29,50 @@ interface IUsageEscrow {
         uint64 unlockTime;
     }
 
-    /// @notice One line of a settlement.
-    /// @param source Deposit id or mandate id.
-    /// @param assetId Asset that earns it.
-    /// @param window Window of the mandate in which it was used; 0 for a deposit, which has one window.
-    /// @param amount Due, in the deposit's token; the sum of the leaves under `payerRoot`.
-    /// @param payerRoot Root of the Merkle sum tree of the charges of this line.
+    /// @notice What one payer owes in a group of a settlement.
+    /// @param authority What lets the operator draw: zero for the deposit itself, or the id of a mandate, or of a
+    /// channel of vouchers.
+    /// @param window Window of the mandate in which it was used; 0 without a mandate.
+    /// @param amount Due, in the group's token; the sum of the leaves under `payerRoot`.
+    /// @param payerRoot Root of the Merkle sum tree of the charges of this item.
     /// @param records Number of those charges.
     struct Item {
-        bytes32 source;
-        bytes32 assetId;
+        address payer;
+        bytes32 authority;
         uint32 window;
         uint128 amount;
         bytes32 payerRoot;
+        uint32 records;
+    }
+
+    /// @notice Items that are paid in one token to one asset.
+    struct Group {
+        bytes32 assetId;
+        address token;
+        Item[] items;
+    }
+
+    /// @notice Leaf of a batch: an item with what it takes over from its group.
+    /// @param index Place of the item in the batch, counted from 0 over all groups.
+    struct Line {
+        uint32 index;
+        bytes32 assetId;
+        address token;
+        address payer;
+        bytes32 authority;
+        uint32 window;
+        uint128 amount;
+        bytes32 payerRoot;
+        uint32 records;
+    }
+
+    /// @notice What became of an item. `paid < due` is the operator's shortfall.
+    struct Settled {
+        bytes32 depositId;
+        bytes32 authority;
+        uint128 due;
+        uint128 paid;
+        uint32 window;
         uint32 records;
     }
 
@@ -100,19 +130,18 @@ interface IUsageEscrow {
         address token,
         uint128 amount
     );
-    /// @notice One line was settled. `paid < due` is the operator's shortfall.
-    event ItemSettled(
+    /// @notice A group was settled, and `paid` is held for its asset until `releaseAt`. `first` is the place of its
+    /// first item in the batch; `lines` are in the order of the items.
+    event GroupSettled(
         address indexed operator,
         uint64 indexed batch,
-        bytes32 indexed source,
-        uint32 index,
-        bytes32 assetId,
+        bytes32 indexed assetId,
         address token,
-        uint32 window,
-        uint128 due,
+        uint32 first,
+        uint256 due,
         uint128 paid,
-        bytes32 payerRoot,
-        uint32 records
+        uint64 releaseAt,
+        Settled[] lines
     );
     /// @notice A batch was settled. `due` and `paid` are sums over its items.
     event BatchSettled(
@@ -129,6 +158,12 @@ interface IUsageEscrow {
     event BatchRepeated(address indexed operator, uint64 indexed batch, bytes32 root, bool sameRoot);
     /// @notice Exits that are requested from `effectiveAt` on wait `exitDelay` seconds.
     event ExitDelaySet(uint64 exitDelay, uint64 effectiveAt);
+    /// @notice What is settled from `effectiveAt` on is held for `disputeTime` seconds.
+    event DisputeTimeSet(uint64 disputeTime, uint64 effectiveAt);
+    /// @notice Without a mandate or a voucher the operator draws nothing from the deposit from `until` on; 0: it does.
+    event DirectDrawsSet(
+        bytes32 indexed depositId, address indexed payer, address indexed operator, address token, uint64 until
+    );
 
     /// @notice The account is not an operator.
     error UsageEscrow_UnknownOperator(address operator);
@@ -154,29 +189,20 @@ interface IUsageEscrow {
     error UsageEscrow_InvalidExitDelay(uint64 exitDelay);
     /// @notice Batch numbers of an operator rise by one.
     error UsageEscrow_BatchGap(address operator, uint64 expected, uint64 given);
-    /// @notice A batch has between 1 and `MAX_ITEMS` items.
+    /// @notice The dispute time is outside `MIN_DISPUTE_TIME` and `MAX_DISPUTE_TIME`.
+    error UsageEscrow_InvalidDisputeTime(uint64 disputeTime);
+    /// @notice A deposit holds less than `MAX_DEPOSIT`, what was drawn from it included.
+    error UsageEscrow_DepositTooLarge(bytes32 depositId, uint256 total);
+    /// @notice A batch has between 1 and `MAX_ITEMS` items, and each of its groups has one.
     error UsageEscrow_InvalidBatchSize(uint256 items);
     /// @notice The root is not the root of the items.
     error UsageEscrow_RootMismatch(bytes32 given, bytes32 computed);
     /// @notice The batch draws more of a token than the operator's cap leaves in this window.
     error UsageEscrow_CapExceeded(address operator, address token, uint128 cap, uint256 wouldBe);
-    /// @notice Too little gas is left to settle an item for certain (an item must not look unpayable for lack of gas).
-    error UsageEscrow_GasTooLow(uint256 left, uint256 needed);
-    /// @notice The function is the contract's own.
-    error UsageEscrow_NotSelf(address caller);
     /// @notice The escrow is retired: it settles no more, exits stay open.
     error UsageEscrow_Retired();
     /// @notice No RevenueRouter is active.
     error UsageEscrow_NoRouter();
-
-    /// @notice EIP-712 digest of a usage receipt of this chain and escrow (domain `Licet Receipt`, version `1`).
-    function receiptDigest(Receipts.Receipt calldata receipt) external view returns (bytes32);
-
-    /// @notice EIP-712 digest of a replica certificate, which a receipt key signs.
-    function certificateDigest(Receipts.ReplicaCertificate calldata certificate) external view returns (bytes32);
-
-    /// @notice EIP-712 digest of a segment of receipts, which a replica key signs.
-    function segmentDigest(Receipts.Segment calldata segment) external view returns (bytes32);
 
     /// @notice Makes the caller an operator, with its first receipt key. Entry: needs the escrow active in the
     /// Directory.
@@ -201,21 +227,35 @@ interface IUsageEscrow {
     /// @notice Pays an unlocked exit to its payer. Anyone may call. Exit: open in every state.
     function withdraw(uint256 exitId) external returns (uint128 amount);
 
-    /// @notice Settles a batch of the calling operator and hands the money to the RevenueRouter.
+    /// @notice Says whether the operator may draw from the caller's deposit without a mandate or a voucher, which is
+    /// so at first. Forbidding it holds from the exit delay on, so that earlier use is settled; at once where nothing
+    /// was ever deposited. Exit: open in every state.
+    function setDirectDraws(address operator, address token, bool allowed) external;
+
+    /// @notice Settles a batch of the calling operator. Nothing moves but balances in the books: what a group paid is
+    /// held for its asset for the dispute time (`IDisputes`), and goes to the RevenueRouter afterwards.
     /// An item never fails the batch: it pays `min(due, drawable)`, where the spendable balance and then the waiting
-    /// exits, newest first, are drawable; through a mandate at most what is left of that window and in all. An item of
-    /// another operator's deposit, of an unknown asset or of a token that does not deliver pays 0; so does one of a
-    /// deposit and a window other than 0, and one that its mandate does not cover: a window that has not begun or whose
-    /// grace is over, another asset, no records or more than are left of that window. The next batch number is
-    /// `lastBatchOf(operator) + 1`, counted from 1; a number that was used is a no-op (`BatchRepeated`), a gap reverts.
-    /// @param root Root over the items: OpenZeppelin's standard Merkle tree with unsorted leaves
-    /// `keccak256(keccak256(abi.encode(item)))`; a root that does not match reverts.
+    /// exits, newest first, are drawable; through a mandate at most what is left of that window and in all, through a
+    /// channel at most what vouchers were signed for. An item of an unknown deposit or of an unknown asset pays 0; so
+    /// does one without a mandate whose window is not 0 or whose payer forbids it, and one that its mandate does not
+    /// cover: a window that has not begun or whose grace is over, another asset, no records or more than are left of
+    /// that window. The next batch number is `lastBatchOf(operator) + 1`, counted from 1; a number that was used is a
+    /// no-op (`BatchRepeated`), a gap reverts.
+    /// @param root Root over the items of all groups: OpenZeppelin's standard Merkle tree with unsorted leaves
+    /// `keccak256(keccak256(abi.encode(line)))`; a root that does not match reverts.
     /// @param dataUri Where the leaves are kept.
-    function settle(uint64 batch, bytes32 root, string calldata dataUri, Item[] calldata items) external;
+    function settle(uint64 batch, bytes32 root, string calldata dataUri, Group[] calldata groups) external;
 
     /// @notice Sets the wait of later exits. The first call, at deployment, holds at once; each later one after the
     /// delay that holds then. Restricted.
     function setExitDelay(uint64 newDelay) external;
+
+    /// @notice Sets how long later settlements are held. The first call, at deployment, holds at once; each later one
+    /// after the exit delay. Restricted.
+    function setDisputeTime(uint64 newTime) external;
+
+    /// @notice How long is held what is settled now, in seconds.
+    function disputeTime() external view returns (uint64);
 
     /// @notice Wait of an exit that is requested now, in seconds.
     function exitDelay() external view returns (uint64);
@@ -231,6 +271,10 @@ interface IUsageEscrow {
 
     /// @notice An exit; all zero when it is unknown or withdrawn.
     function exitOf(uint256 exitId) external view returns (Exit memory);
+
+    /// @notice Until when the operator may draw from the deposit without a mandate or a voucher, Unix seconds; 0:
+    /// without end.
+    function directUntilOf(bytes32 depositId) external view returns (uint64);
 
     /// @notice What a settlement could draw from a deposit now.
     function drawableOf(bytes32 depositId) external view returns (uint128);
@@ -256,14 +300,14 @@ interface IUsageEscrow {
     /// @notice Root of a settled batch, zero when it is not settled.
     function batchRootOf(address operator, uint64 batch) external view returns (bytes32);
 
-    /// @notice Whether a charge was settled: the charge is a leaf under the item's payer root, the leaves' sum is the
-    /// item's amount, payer and currency are the deposit's, and the item is under the root of that batch.
+    /// @notice Whether a charge was settled: the charge is a leaf under the line's payer root, the leaves' sum is the
+    /// line's amount, payer and currency are the line's, and the line is under the root of that batch.
     function verifyCharge(
         address operator,
         uint64 batch,
         SumTree.Charge calldata charge,
         SumTree.Step[] calldata steps,
-        Item calldata item,
-        bytes32[] calldata itemProof
+        Line calldata line,
+        bytes32[] calldata lineProof
     ) external view returns (bool);
 }

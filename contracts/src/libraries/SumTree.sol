@@ -59,4 +59,26 @@ library SumTree {
         (bytes32 computed, uint128 sum) = rootOf(charge, steps);
         return computed == root && sum == amount;
     }
+
+    /// @notice Whether the steps are those of the leaf at `position` of `count`: a level pairs its nodes from the left,
+    /// and a last node without a partner moves up without a step.
+    function isAt(Step[] memory steps, uint256 position, uint256 count) internal pure returns (bool) {
+        uint256 used = 0;
+        for (; count > 1; (position, count) = (position / 2, (count + 1) / 2)) {
+            bool isAlone = position % 2 == 0 && position + 1 == count;
+            if (isAlone) continue;
+            if (used == steps.length || steps[used].left != (position % 2 == 1)) return false;
+            ++used;
+        }
+        return used == steps.length;
+    }
+
+    /// @notice Whether two proofs under one root lead from the same place.
+    function isSamePath(Step[] memory a, Step[] memory b) internal pure returns (bool) {
+        if (a.length != b.length) return false;
+        for (uint256 i = 0; i < a.length; ++i) {
+            if (a[i].left != b[i].left) return false;
+        }
+        return true;
+    }
 }

@@ -21,20 +21,20 @@ contract DepositsProof is Prover {
     struct Given {
         bytes32 id;
         address token;
-        uint128 spendable;
-        uint128 drawn;
-        uint128[4] exits;
+        uint112 spendable;
+        uint112 drawn;
+        uint112[4] exits;
         uint64[4] unlocks;
         uint128 others;
         uint64 present;
+        uint32 until;
     }
 
-    /// @dev A deposit as `credit` and `requestExit` leave it: what came in fits into 128 bits.
+    /// @dev A deposit as `credit` and `requestExit` leave it: what came in is below five times the greatest deposit.
     function _arbitrary(Given memory given, uint256 open) private {
         uint256 all = uint256(given.spendable) + given.drawn;
-        _book.deposits[given.id] = IUsageEscrow.Deposit({
-            payer: PAYER, operator: OPERATOR, token: given.token, spendable: given.spendable, drawn: given.drawn
-        });
+        _book.parties[given.id] = DepositBook.Party(PAYER, OPERATOR, given.token);
+        _book.balances[given.id] = DepositBook.Balance(given.spendable, given.drawn, given.until);
         for (uint256 i = 0; i < open; ++i) {
             vm.assume(given.unlocks[i] != 0);
             _book.exits[i + 1] =
@@ -42,9 +42,9 @@ contract DepositsProof is Prover {
             _book.openExits[given.id].push(i + 1);
             all += given.exits[i];
         }
-        vm.assume(all <= type(uint128).max);
+        vm.assume(all < 5 * DepositBook.MAX_DEPOSIT);
         _book.lastExitId = 4;
-        _book.held[given.token] = all - given.drawn + given.others;
+        _book.held[given.token] = all + given.others;
         vm.warp(given.present);
     }
 
@@ -55,14 +55,16 @@ contract DepositsProof is Prover {
     }
 
     function _conserved(Given memory given) private view {
-        assert(_book.held[given.token] == _book.deposits[given.id].spendable + _inExits(given) + given.others);
+        DepositBook.Balance memory balance = _book.balances[given.id];
+        // What was drawn is held for assets.
+        assert(_book.held[given.token] == uint256(balance.spendable) + balance.drawn + _inExits(given) + given.others);
     }
 
     function check_deposit_creditConserves(Given memory given, uint128 amount) external {
         _arbitrary(given, MAX);
-        _book.credit(given.id, PAYER, OPERATOR, given.token, amount);
-        assert(_book.deposits[given.id].spendable == given.spendable + amount);
-        assert(_book.deposits[given.id].drawn == given.drawn);
+        _book.credit(given.id, DepositBook.Party(PAYER, OPERATOR, given.token), amount);
+        assert(_book.balances[given.id].spendable == given.spendable + amount);
+        assert(_book.balances[given.id].drawn == given.drawn && _book.balances[given.id].directUntil == given.until);
         _conserved(given);
     }
 
@@ -70,9 +72,10 @@ contract DepositsProof is Prover {
         _arbitrary(given, DRAWN_FROM);
         uint256 before = _book.held[given.token];
         vm.assume(amount <= _book.drawable(given.id));
-        _book.draw(given.id, amount);
-        assert(_book.deposits[given.id].drawn == given.drawn + amount);
-        assert(_book.held[given.token] == before - amount);
+        assert(_book.draw(given.id, amount, false) == amount);
+        assert(_book.balances[given.id].drawn == given.drawn + amount);
+        assert(_book.balances[given.id].directUntil == given.until);
+        assert(_book.held[given.token] == before);
         _conserved(given);
     }
 
@@ -80,7 +83,7 @@ contract DepositsProof is Prover {
     function check_deposit_drawLeavesUnlockedExits(Given memory given, uint128 amount) external {
         _arbitrary(given, 2);
         vm.assume(amount <= _book.drawable(given.id));
-        _book.draw(given.id, amount);
+        _book.draw(given.id, amount, false);
         for (uint256 i = 0; i < 2; ++i) {
             assert(_book.exits[i + 1].amount <= given.exits[i]);
             assert(given.present < given.unlocks[i] || _book.exits[i + 1].amount == given.exits[i]);
@@ -111,16 +114,26 @@ contract DepositsProof is Prover {
         _book.close(_book.openExits[given.id][3]);
         uint256 exitId = _book.requestExit(given.id, amount, unlock);
         assert(exitId == 5 && _book.exits[exitId].amount == amount && _book.exits[exitId].unlockTime == unlock);
-        assert(_book.deposits[given.id].spendable == given.spendable - amount);
+        assert(_book.balances[given.id].spendable == given.spendable - amount);
+        _conserved(given);
+    }
+
+    /// @dev Neither more than is there, nor anything directly once that is forbidden.
+    function check_deposit_drawTakesTheLesserAndHeedsTheBan(Given memory given, uint128 wanted, bool direct) external {
+        _arbitrary(given, DRAWN_FROM);
+        uint128 there = _book.drawable(given.id);
+        uint128 paid = _book.draw(given.id, wanted, direct);
+        bool isForbidden = direct && given.until != 0 && given.present >= given.until;
+        assert(paid == (isForbidden ? 0 : wanted < there ? wanted : there));
         _conserved(given);
     }
 
     /// @dev `total` is what grants stand on: it falls by an exit alone.
     function check_deposit_drawKeepsOrRaisesTheTotal(Given memory given, uint128 amount) external {
         _arbitrary(given, DRAWN_FROM);
-        uint128 before = DepositBook.total(_book.deposits[given.id]);
+        uint128 before = DepositBook.total(_book.balances[given.id]);
         vm.assume(amount <= _book.drawable(given.id));
-        _book.draw(given.id, amount);
-        assert(DepositBook.total(_book.deposits[given.id]) >= before);
+        _book.draw(given.id, amount, false);
+        assert(DepositBook.total(_book.balances[given.id]) >= before);
     }
 }

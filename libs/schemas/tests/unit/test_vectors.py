@@ -56,13 +56,17 @@ def step(v: dict[str, Any]) -> sumtree.Step:
 
 def item(v: dict[str, Any]) -> settlement.Item:
     return settlement.Item(
-        source=raw(v["source"]),
-        asset_id=raw(v["assetId"]),
+        payer=v["payer"],
+        authority=raw(v["authority"]),
         window=v["window"],
         amount=int(v["amount"]),
         payer_root=raw(v["payerRoot"]),
         records=v["records"],
     )
+
+
+def group(v: dict[str, Any]) -> settlement.Group:
+    return settlement.Group(raw(v["assetId"]), v["token"], tuple(item(i) for i in v["items"]))
 
 
 def domain() -> bytes:
@@ -131,15 +135,16 @@ def test_sum_trees_equal_the_vectors(vector: dict[str, Any]) -> None:
 
 def test_batches_equal_the_vectors() -> None:
     for vector in load("settlement")["batches"]:
-        items = [item(v) for v in vector["items"]]
-        assert [settlement.item_leaf(i) for i in items] == [raw(x) for x in vector["leaves"]]
-        tree = settlement.batch_tree(items)
+        lines = settlement.lines_of([group(v) for v in vector["groups"]])
+        assert [settlement.line_leaf(line) for line in lines] == [raw(x) for x in vector["leaves"]]
+        tree = settlement.batch_tree(lines)
         assert tree.root == raw(vector["root"])
-        for i, line in enumerate(items):
+        for i, line in enumerate(lines):
             payers = sumtree.build([charge(c) for c in vector["trees"][i]["charges"]])
             leaves = len(payers.levels[0])
-            assert (payers.root, payers.sum, leaves) == (line.payer_root, line.amount, line.records)
-            assert merkle.verify(settlement.item_leaf(line), tree.proof(i), tree.root)
+            stated = (line.item.payer_root, line.item.amount, line.item.records)
+            assert (payers.root, payers.sum, leaves) == stated
+            assert merkle.verify(settlement.line_leaf(line), tree.proof(i), tree.root)
 
 
 def test_the_vectors_are_what_their_generator_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,14 +76,17 @@ class ChainEvent(_message.Message):
     CLAIMED_FIELD_NUMBER: _builtins.int
     ASSET_TRANSFERRED_FIELD_NUMBER: _builtins.int
     PLAN_CLOSED_FIELD_NUMBER: _builtins.int
-    ITEM_SETTLED_FIELD_NUMBER: _builtins.int
     OPERATOR_KEY_SET_FIELD_NUMBER: _builtins.int
     EXIT_DRAWN_FIELD_NUMBER: _builtins.int
-    MANDATE_DRAWN_FIELD_NUMBER: _builtins.int
     UPDATE_USER_FIELD_NUMBER: _builtins.int
     LICENSE_MIGRATED_FIELD_NUMBER: _builtins.int
     MIRROR_BOUND_FIELD_NUMBER: _builtins.int
     OWNER_REPORTED_FIELD_NUMBER: _builtins.int
+    GROUP_SETTLED_FIELD_NUMBER: _builtins.int
+    DRAW_REFUNDED_FIELD_NUMBER: _builtins.int
+    DIRECT_DRAWS_SET_FIELD_NUMBER: _builtins.int
+    CHARGE_CHALLENGED_FIELD_NUMBER: _builtins.int
+    HOLD_RELEASED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """chain_id:block_hash:log_index:kind:incarnation"""
     chain_id: _builtins.int
@@ -135,13 +138,9 @@ class ChainEvent(_message.Message):
     @_builtins.property
     def plan_closed(self) -> Global___PlanClosed: ...
     @_builtins.property
-    def item_settled(self) -> Global___ItemSettled: ...
-    @_builtins.property
     def operator_key_set(self) -> Global___OperatorKeySet: ...
     @_builtins.property
     def exit_drawn(self) -> Global___ExitDrawn: ...
-    @_builtins.property
-    def mandate_drawn(self) -> Global___MandateDrawn: ...
     @_builtins.property
     def update_user(self) -> Global___UpdateUser: ...
     @_builtins.property
@@ -150,6 +149,16 @@ class ChainEvent(_message.Message):
     def mirror_bound(self) -> Global___MirrorBound: ...
     @_builtins.property
     def owner_reported(self) -> Global___OwnerReported: ...
+    @_builtins.property
+    def group_settled(self) -> Global___GroupSettled: ...
+    @_builtins.property
+    def draw_refunded(self) -> Global___DrawRefunded: ...
+    @_builtins.property
+    def direct_draws_set(self) -> Global___DirectDrawsSet: ...
+    @_builtins.property
+    def charge_challenged(self) -> Global___ChargeChallenged: ...
+    @_builtins.property
+    def hold_released(self) -> Global___HoldReleased: ...
     def __init__(
         self,
         *,
@@ -182,20 +191,23 @@ class ChainEvent(_message.Message):
         claimed: Global___Claimed | None = ...,
         asset_transferred: Global___AssetTransferred | None = ...,
         plan_closed: Global___PlanClosed | None = ...,
-        item_settled: Global___ItemSettled | None = ...,
         operator_key_set: Global___OperatorKeySet | None = ...,
         exit_drawn: Global___ExitDrawn | None = ...,
-        mandate_drawn: Global___MandateDrawn | None = ...,
         update_user: Global___UpdateUser | None = ...,
         license_migrated: Global___LicenseMigrated | None = ...,
         mirror_bound: Global___MirrorBound | None = ...,
         owner_reported: Global___OwnerReported | None = ...,
+        group_settled: Global___GroupSettled | None = ...,
+        draw_refunded: Global___DrawRefunded | None = ...,
+        direct_draws_set: Global___DirectDrawsSet | None = ...,
+        charge_challenged: Global___ChargeChallenged | None = ...,
+        hold_released: Global___HoldReleased | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "claimed", b"claimed", "deposited", b"deposited", "distributed", b"distributed", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "item_settled", b"item_settled", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "mirror_bound", b"mirror_bound", "operator_key_set", b"operator_key_set", "owner_reported", b"owner_reported", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "charge_challenged", b"charge_challenged", "claimed", b"claimed", "deposited", b"deposited", "direct_draws_set", b"direct_draws_set", "distributed", b"distributed", "draw_refunded", b"draw_refunded", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "group_settled", b"group_settled", "hold_released", b"hold_released", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "mirror_bound", b"mirror_bound", "operator_key_set", b"operator_key_set", "owner_reported", b"owner_reported", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "distributed", b"distributed", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "incarnation", b"incarnation", "item_settled", b"item_settled", "kind", b"kind", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "log_index", b"log_index", "mandate_drawn", b"mandate_drawn", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "mirror_bound", b"mirror_bound", "operator_key_set", b"operator_key_set", "owner_reported", b"owner_reported", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "charge_challenged", b"charge_challenged", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "direct_draws_set", b"direct_draws_set", "distributed", b"distributed", "draw_refunded", b"draw_refunded", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "group_settled", b"group_settled", "hold_released", b"hold_released", "incarnation", b"incarnation", "kind", b"kind", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "log_index", b"log_index", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "mirror_bound", b"mirror_bound", "operator_key_set", b"operator_key_set", "owner_reported", b"owner_reported", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_revoked", "license_transferred", "deposited", "exit_requested", "withdrawn", "mandate_opened", "mandate_revoked", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "item_settled", "operator_key_set", "exit_drawn", "mandate_drawn", "update_user", "license_migrated", "mirror_bound", "owner_reported"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_revoked", "license_transferred", "deposited", "exit_requested", "withdrawn", "mandate_opened", "mandate_revoked", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "operator_key_set", "exit_drawn", "update_user", "license_migrated", "mirror_bound", "owner_reported", "group_settled", "draw_refunded", "direct_draws_set", "charge_challenged", "hold_released"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -860,53 +872,238 @@ class BatchSettled(_message.Message):
 Global___BatchSettled: _TypeAlias = BatchSettled  # noqa: Y015
 
 @_typing.final
-class ItemSettled(_message.Message):
+class GroupSettled(_message.Message):
+    """What became of the items of one group of a batch. `paid` is held for the asset until release_at."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATOR_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
-    INDEX_FIELD_NUMBER: _builtins.int
-    SOURCE_FIELD_NUMBER: _builtins.int
     ASSET_ID_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
     DUE_FIELD_NUMBER: _builtins.int
     PAID_FIELD_NUMBER: _builtins.int
-    WINDOW_FIELD_NUMBER: _builtins.int
-    PAYER_ROOT_FIELD_NUMBER: _builtins.int
-    RECORDS_FIELD_NUMBER: _builtins.int
+    RELEASE_AT_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
     operator: _builtins.str
     batch: _builtins.int
-    index: _builtins.int
-    source: _builtins.str
     asset_id: _builtins.str
     token: _builtins.str
+    first: _builtins.int
+    """Place of the first line in the batch."""
     due: _builtins.str
     paid: _builtins.str
-    window: _builtins.int
-    payer_root: _builtins.str
-    records: _builtins.int
+    release_at: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettledLine]: ...
     def __init__(
         self,
         *,
         operator: _builtins.str = ...,
         batch: _builtins.int = ...,
-        index: _builtins.int = ...,
-        source: _builtins.str = ...,
         asset_id: _builtins.str = ...,
         token: _builtins.str = ...,
+        first: _builtins.int = ...,
+        due: _builtins.str = ...,
+        paid: _builtins.str = ...,
+        release_at: _builtins.int = ...,
+        lines: _abc.Iterable[Global___SettledLine] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "batch", b"batch", "due", b"due", "first", b"first", "lines", b"lines", "operator", b"operator", "paid", b"paid", "release_at", b"release_at", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupSettled: _TypeAlias = GroupSettled  # noqa: Y015
+
+@_typing.final
+class SettledLine(_message.Message):
+    """One item of a batch: paid < due is the operator's shortfall."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPOSIT_ID_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    PAID_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    deposit_id: _builtins.str
+    authority: _builtins.str
+    """Zero for the deposit itself, or the id of a mandate or of a channel of vouchers."""
+    due: _builtins.str
+    paid: _builtins.str
+    window: _builtins.int
+    records: _builtins.int
+    def __init__(
+        self,
+        *,
+        deposit_id: _builtins.str = ...,
+        authority: _builtins.str = ...,
         due: _builtins.str = ...,
         paid: _builtins.str = ...,
         window: _builtins.int = ...,
-        payer_root: _builtins.str = ...,
         records: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "batch", b"batch", "due", b"due", "index", b"index", "operator", b"operator", "paid", b"paid", "payer_root", b"payer_root", "records", b"records", "source", b"source", "token", b"token", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "deposit_id", b"deposit_id", "due", b"due", "paid", b"paid", "records", b"records", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ItemSettled: _TypeAlias = ItemSettled  # noqa: Y015
+Global___SettledLine: _TypeAlias = SettledLine  # noqa: Y015
+
+@_typing.final
+class HoldReleased(_message.Message):
+    """What was held for an asset went to the RevenueRouter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    operator: _builtins.str
+    batch: _builtins.int
+    asset_id: _builtins.str
+    token: _builtins.str
+    amount: _builtins.str
+    def __init__(
+        self,
+        *,
+        operator: _builtins.str = ...,
+        batch: _builtins.int = ...,
+        asset_id: _builtins.str = ...,
+        token: _builtins.str = ...,
+        amount: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "asset_id", b"asset_id", "batch", b"batch", "operator", b"operator", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldReleased: _TypeAlias = HoldReleased  # noqa: Y015
+
+@_typing.final
+class ChargeChallenged(_message.Message):
+    """A payer asks for the charge at `position` of a line that drew `amount`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    PAYER_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    line_id: _builtins.str
+    payer: _builtins.str
+    operator: _builtins.str
+    batch: _builtins.int
+    index: _builtins.int
+    position: _builtins.int
+    amount: _builtins.str
+    deadline: _builtins.int
+    def __init__(
+        self,
+        *,
+        line_id: _builtins.str = ...,
+        payer: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        batch: _builtins.int = ...,
+        index: _builtins.int = ...,
+        position: _builtins.int = ...,
+        amount: _builtins.str = ...,
+        deadline: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "batch", b"batch", "deadline", b"deadline", "index", b"index", "line_id", b"line_id", "operator", b"operator", "payer", b"payer", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChargeChallenged: _TypeAlias = ChargeChallenged  # noqa: Y015
+
+@_typing.final
+class DrawRefunded(_message.Message):
+    """What a line drew went back to its payer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_ID_FIELD_NUMBER: _builtins.int
+    PAYER_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    line_id: _builtins.str
+    payer: _builtins.str
+    operator: _builtins.str
+    batch: _builtins.int
+    index: _builtins.int
+    asset_id: _builtins.str
+    token: _builtins.str
+    amount: _builtins.str
+    def __init__(
+        self,
+        *,
+        line_id: _builtins.str = ...,
+        payer: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        batch: _builtins.int = ...,
+        index: _builtins.int = ...,
+        asset_id: _builtins.str = ...,
+        token: _builtins.str = ...,
+        amount: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "asset_id", b"asset_id", "batch", b"batch", "index", b"index", "line_id", b"line_id", "operator", b"operator", "payer", b"payer", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrawRefunded: _TypeAlias = DrawRefunded  # noqa: Y015
+
+@_typing.final
+class DirectDrawsSet(_message.Message):
+    """From `until` on the operator draws from the deposit only by a mandate or a voucher; 0: it needs neither."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPOSIT_ID_FIELD_NUMBER: _builtins.int
+    PAYER_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    deposit_id: _builtins.str
+    payer: _builtins.str
+    operator: _builtins.str
+    token: _builtins.str
+    until: _builtins.int
+    def __init__(
+        self,
+        *,
+        deposit_id: _builtins.str = ...,
+        payer: _builtins.str = ...,
+        operator: _builtins.str = ...,
+        token: _builtins.str = ...,
+        until: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deposit_id", b"deposit_id", "operator", b"operator", "payer", b"payer", "token", b"token", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DirectDrawsSet: _TypeAlias = DirectDrawsSet  # noqa: Y015
 
 @_typing.final
 class MandateOpened(_message.Message):
@@ -1016,50 +1213,6 @@ class MandateRevoked(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MandateRevoked: _TypeAlias = MandateRevoked  # noqa: Y015
-
-@_typing.final
-class MandateDrawn(_message.Message):
-    """A settlement drew `amount` from the deposit through a mandate; comes right before its ItemSettled, whose source is
-    the mandate. The other figures hold afterwards.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MANDATE_ID_FIELD_NUMBER: _builtins.int
-    DEPOSIT_ID_FIELD_NUMBER: _builtins.int
-    OPERATOR_FIELD_NUMBER: _builtins.int
-    WINDOW_FIELD_NUMBER: _builtins.int
-    AMOUNT_FIELD_NUMBER: _builtins.int
-    WINDOW_AMOUNT_FIELD_NUMBER: _builtins.int
-    WINDOW_RECORDS_FIELD_NUMBER: _builtins.int
-    REMAINING_FIELD_NUMBER: _builtins.int
-    mandate_id: _builtins.str
-    deposit_id: _builtins.str
-    operator: _builtins.str
-    window: _builtins.int
-    amount: _builtins.str
-    window_amount: _builtins.str
-    window_records: _builtins.int
-    remaining: _builtins.str
-    def __init__(
-        self,
-        *,
-        mandate_id: _builtins.str = ...,
-        deposit_id: _builtins.str = ...,
-        operator: _builtins.str = ...,
-        window: _builtins.int = ...,
-        amount: _builtins.str = ...,
-        window_amount: _builtins.str = ...,
-        window_records: _builtins.int = ...,
-        remaining: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "deposit_id", b"deposit_id", "mandate_id", b"mandate_id", "operator", b"operator", "remaining", b"remaining", "window", b"window", "window_amount", b"window_amount", "window_records", b"window_records"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___MandateDrawn: _TypeAlias = MandateDrawn  # noqa: Y015
 
 @_typing.final
 class RevenueReceived(_message.Message):
