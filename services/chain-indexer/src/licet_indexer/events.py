@@ -18,6 +18,7 @@ from licet_schemas.licet.chain.v1 import chain_pb2
 
 from licet_indexer.domain import payloads as p
 from licet_indexer.domain.chain import BlockRef, ChainId, Kind, Site, finality_id
+from licet_indexer.domain.settled import SettledLine
 
 _TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in typing.get_args(p.Payload)}
 _KINDS = {
@@ -41,7 +42,9 @@ def _plan(kind: type[Any]) -> _FieldPlan:
     )
 
 
-_PLANS: dict[type[Any], _FieldPlan] = {kind: _plan(kind) for kind in (*_TYPES.values(), p.PlanTerms)}
+# Dataclasses inside of payloads.
+_PARTS = (p.PlanTerms, SettledLine)
+_PLANS: dict[type[Any], _FieldPlan] = {kind: _plan(kind) for kind in (*_TYPES.values(), *_PARTS)}
 
 
 @functools.cache
@@ -49,17 +52,17 @@ def _oneof(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-def to_json(payload: p.Payload | p.PlanTerms) -> dict[str, Any]:
+def to_json(payload: p.Payload | p.PlanTerms | SettledLine) -> dict[str, Any]:
     """The payload as plain JSON, in the names of the protobuf message."""
     values: dict[str, Any] = {}
     for attribute, name, as_text, _ in _PLANS[type(payload)]:
         value = getattr(payload, attribute)
         if as_text:
             value = str(value)
-        elif isinstance(value, p.PlanTerms):
+        elif isinstance(value, _PARTS):
             value = to_json(value)
         elif isinstance(value, tuple):
-            value = list(value)
+            value = [to_json(part) if isinstance(part, _PARTS) else part for part in value]
         values[name] = value
     return values
 
@@ -76,10 +79,11 @@ def _from_json(kind: type[Any], values: Mapping[str, Any]) -> Any:
         value = values[name]
         if as_text:
             value = int(value)
-        elif hint is p.PlanTerms:
-            value = _from_json(p.PlanTerms, value)
+        elif hint in _PARTS:
+            value = _from_json(hint, value)
         elif isinstance(value, list):
-            value = tuple(value)
+            part = typing.get_args(hint)[0]
+            value = tuple(_from_json(part, each) if part in _PARTS else each for each in value)
         given[attribute] = value
     return kind(**given)
 

@@ -51,6 +51,7 @@ class Path:
         self.operator = deployed.operator.address
         self.asset = ""
         self.deposit = b""
+        self.lines: dict[int, list[settlement.Line]] = {}
 
     async def close(self) -> None:
         await self._provider.disconnect()
@@ -150,6 +151,7 @@ class Path:
             await self.send(buyer, "UsageEscrow", "requestExit", self.deposit, amount)
         await self.settle(1, 1_000, 500)
         await self.settle(2, 6_000)
+        await self.release(2)
 
     async def derive(self, slug: str, royalty_bp: int) -> str:
         """Registers an asset of SECOND that was derived from the path's asset."""
@@ -180,15 +182,40 @@ class Path:
         )
         await self.send(buyer, "UsageEscrow", "openMandate", astuple(terms), b"")
         mandate_id = mandate_digest(mandate_domain(31337, escrow), terms)
-        await self.settle(3, 600, source=mandate_id)
+        await self.settle(3, 600, authority=mandate_id)
+        await self.dispute(3)
         await self.send(buyer, "UsageEscrow", "revokeMandate", mandate_id)
+        operator = checksum(self.operator)
+        await self.send(buyer, "UsageEscrow", "setDirectDraws", operator, checksum(token), False)
 
-    async def settle(self, batch: int, *amounts: int, asset_id: str = "", source: bytes = b"") -> None:
-        asset, source = bytes.fromhex((asset_id or self.asset)[2:]), source or self.deposit
-        items = [settlement.Item(source, asset, 0, amount, b"\x04" * 32, 3) for amount in amounts]
-        root = settlement.batch_tree(items).root
-        lines = [(i.source, i.asset_id, i.window, i.amount, i.payer_root, i.records) for i in items]
-        await self.send(self.operator, "UsageEscrow", "settle", batch, root, "file://leaves", lines)
+    async def settle(
+        self, batch: int, *amounts: int, asset_id: str = "", authority: bytes = settlement.DIRECT
+    ) -> None:
+        buyer = checksum(self.of(BUYER))
+        items = tuple(settlement.Item(buyer, authority, 0, amount, b"\x04" * 32, 3) for amount in amounts)
+        group = settlement.Group(bytes.fromhex((asset_id or self.asset)[2:]), checksum(self.token), items)
+        self.lines[batch] = settlement.lines_of([group])
+        tree = settlement.batch_tree(self.lines[batch])
+        call = [astuple(group)]
+        await self.send(self.operator, "UsageEscrow", "settle", batch, tree.root, "file://leaves", call)
+
+    async def release(self, batch: int, asset_id: str = "") -> None:
+        """Waits for the dispute time of a batch, and brings what it paid to the router."""
+        await self.deployed.anvil.advance(await self.view("UsageEscrow", "disputeTime") + 1)
+        await self.send(self.of(SECOND), "UsageEscrow", "release", self.hold(batch, asset_id))
+
+    def hold(self, batch: int, asset_id: str = "") -> tuple[str, int, str, str]:
+        return checksum(self.operator), batch, asset_id or self.asset, checksum(self.token)
+
+    async def dispute(self, batch: int) -> None:
+        """Challenges the first line of a batch, and has its draw refunded because nobody answers."""
+        line = self.lines[batch][0]
+        proof = settlement.batch_tree(self.lines[batch]).proof(0)
+        item = (line.index, line.asset_id, line.token, *astuple(line.item))
+        settled = (checksum(self.operator), batch, item, proof)
+        await self.send(self.of(BUYER), "UsageEscrow", "challenge", settled, 1)
+        await self.deployed.anvil.advance(await self.view("UsageEscrow", "disputeTime") + 1)
+        await self.send(self.of(SECOND), "UsageEscrow", "refund", settled)
 
     async def migrate(self) -> str:
         """Takes license 2 into the next generation and buys one there; returns the former contract."""
@@ -301,6 +328,11 @@ async def test_mirror_says_what_the_contracts_say(path: Path, engine: AsyncEngin
         batch.root
         == "0x" + (await path.view("UsageEscrow", "batchRootOf", checksum(path.operator), last)).hex()
     )
+    for number in (1, 2):
+        hold = await row_of(engine, r.Hold, cid, path.operator, number, path.asset, path.token)
+        on_chain = await path.view("UsageEscrow", "holdOf", path.hold(number))
+        left = hold.paid - hold.refunded - hold.released
+        assert (left, hold.release_at) == (on_chain[0], on_chain[2])
     key = await row_of(engine, r.OperatorKey, cid, path.operator, path.of(9))
     interval = await path.view("UsageEscrow", "receiptKeyOf", checksum(path.operator), checksum(path.of(9)))
     assert (key.valid_from, key.valid_until) == (interval[0], min(interval[1], 2**63 - 1))
@@ -323,6 +355,7 @@ async def test_royalties_wait_for_the_parent(path: Path, engine: AsyncEngine) ->
     await path.send(owner, "AssetRegistry", "setContributors", child, 5_000, contributors)
     await path.send(path.of(BUYER), "UsageEscrow", "deposit", checksum(path.operator), token, 10_010)
     await path.settle(3, 10_010, asset_id=child)
+    await path.release(3, child)
     await path.send(owner, "RevenueRouter", "distribute", child, token)
     chain = followed(path)
     await follow(engine, chain)
@@ -369,8 +402,10 @@ async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, e
     assert [(m.token_id, m.asset_id, m.holder) for m in came] == [("2", path.asset, path.of(SECOND))]
     ended = [e.license_revoked for e in events if e.HasField("license_revoked")]
     assert [(x.token_id, x.plan_id, x.asset_id) for x in ended] == [("4", "1", path.asset)]
-    through = [e.mandate_drawn for e in events if e.HasField("mandate_drawn")]
-    assert [(x.amount, x.window_records, x.remaining) for x in through] == [("600", 3, "300")]
+    groups = [e.group_settled for e in events if e.HasField("group_settled")]
+    assert [[line.paid for line in x.lines] for x in groups] == [["1000", "500"], ["6000"], ["600"]]
+    assert groups[2].lines[0].authority != groups[0].lines[0].authority == "0x" + "00" * 32
+    assert [e.draw_refunded.amount for e in events if e.HasField("draw_refunded")] == ["600"]
     revoked = [e.mandate_revoked for e in events if e.HasField("mandate_revoked")]
     assert [x.remaining for x in revoked] == ["50"]
     assert ended[0].end_time > 0

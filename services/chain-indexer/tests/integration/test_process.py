@@ -192,7 +192,7 @@ async def test_records_are_keyed_and_described_as_the_interface_says(
     assert {record.event.WhichOneof("payload") for record in found} >= {
         "deposited",
         "claimed",
-        "item_settled",
+        "group_settled",
     }
     for record in found:
         assert record.key == expected_key(record.event)
@@ -215,10 +215,12 @@ def expected_key(event: chain_pb2.ChainEvent) -> str:
         "withdrawn",
         "mandate_opened",
         "mandate_revoked",
+        "direct_draws_set",
     }:
         return f"{body.payer}:{body.operator}"
     if name == "claimed":
         return f"{body.account}:{body.token}"
-    if name in {"item_settled", "batch_settled", "mandate_drawn", "operator_key_set"}:
+    settled = {"group_settled", "batch_settled", "hold_released", "charge_challenged", "draw_refunded"}
+    if name in {*settled, "operator_key_set"}:
         return str(body.operator)
     return str(body.terms.asset_id if name == "plan_created" else body.asset_id)

@@ -11,6 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from licet_indexer.domain import payloads as p
+from licet_indexer.domain import settled as s
 from licet_indexer.domain.chain import ChainId, Kind, Site
 from licet_indexer.events import chain_event, from_json, to_json
 from licet_schemas.licet.chain.v1 import chain_pb2
@@ -27,6 +28,8 @@ def values_of(kind: type[Any]) -> st.SearchStrategy[Any]:
         described = message.fields_by_name[field.name.rstrip("_")]
         if hints[field.name] is p.PlanTerms:
             fields[field.name] = values_of(p.PlanTerms)
+        elif hints[field.name] == tuple[s.SettledLine, ...]:
+            fields[field.name] = st.lists(values_of(s.SettledLine), max_size=3).map(tuple)
         elif hints[field.name] is str:
             fields[field.name] = st.text(max_size=20)
         elif hints[field.name] == tuple[str, ...]:
@@ -90,10 +93,11 @@ HASH, PAYER, OPERATOR, TOKEN = "0xa5", "0xpa", "0x0b", "0x7c"
         (p.Deposited("0xde", PAYER, OPERATOR, TOKEN, 1, 1, 1), f"{PAYER}:{OPERATOR}"),
         (p.Withdrawn(1, "0xde", PAYER, OPERATOR, TOKEN, 1), f"{PAYER}:{OPERATOR}"),
         (p.Claimed(PAYER, TOKEN, 1), f"{PAYER}:{TOKEN}"),
-        (p.BatchSettled(OPERATOR, 1, "0xee", "", 1, 1, 1), OPERATOR),
+        (s.BatchSettled(OPERATOR, 1, "0xee", "", 1, 1, 1), OPERATOR),
         (p.OperatorKeySet(OPERATOR, "0xff", 1, 2), OPERATOR),
         (p.MandateRevoked("0x4d", PAYER, OPERATOR, TOKEN, 1, 2, 3), f"{PAYER}:{OPERATOR}"),
-        (p.MandateDrawn("0x4d", "0xde", OPERATOR, 1, 1, 1, 1, 1), OPERATOR),
+        (s.HoldReleased(OPERATOR, 1, HASH, TOKEN, 1), OPERATOR),
+        (s.DirectDrawsSet("0xde", PAYER, OPERATOR, TOKEN, 1), f"{PAYER}:{OPERATOR}"),
     ],
 )
 def test_key_is_what_must_stay_in_order(payload: p.Payload, key: str) -> None:

@@ -24,9 +24,13 @@ CONTRACT = "0x" + "c0" * 20
 W3 = Web3()
 
 
-def values_of(kind: str, components: list[dict[str, Any]]) -> st.SearchStrategy[Any]:
+def values_of(  # noqa: C901 - one flat case a type
+    kind: str, components: list[dict[str, Any]]
+) -> st.SearchStrategy[Any]:
     if kind == "tuple":
         return st.tuples(*(values_of(part["type"], part.get("components", [])) for part in components))
+    if kind == "tuple[]":
+        return st.lists(values_of("tuple", components), max_size=3)
     if kind.startswith("uint"):
         limit = 2 ** int(kind[4:]) - 1
         return st.one_of(st.integers(0, limit), st.sampled_from([0, 1, limit]))
@@ -49,8 +53,9 @@ def event_values(entry: dict[str, Any]) -> st.SearchStrategy[list[Any]]:
 
 
 def canonical(parameter: dict[str, Any]) -> str:
-    if parameter["type"] == "tuple":
-        return "(" + ",".join(map(canonical, parameter["components"])) + ")"
+    if parameter["type"].startswith("tuple"):
+        parts = ",".join(map(canonical, parameter["components"]))
+        return f"({parts}){parameter['type'].removeprefix('tuple')}"
     return str(parameter["type"])
 
 

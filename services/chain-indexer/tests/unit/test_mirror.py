@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from licet_indexer.domain import payloads as p
 from licet_indexer.domain import rows as r
+from licet_indexer.domain import settled as s
 from licet_indexer.domain.catalogue import WATCHED, Catalogue
 from licet_indexer.domain.chain import Chain, ChainId, Finality, Log, Site
 from licet_indexer.domain.mirror import UnknownLicense, fold, touched
@@ -88,6 +89,11 @@ def test_undo_of_the_blocks_above_a_height_gives_the_rows_of_that_height(seed: i
     assert state == {r.key_of(row): row for row in stopped.changed()}
 
 
+def group(*lines: s.SettledLine, first: int = 0) -> s.GroupSettled:
+    due, paid = sum(line.due for line in lines), sum(line.paid for line in lines)
+    return s.GroupSettled("0xbb", 1, "0xa5", "0xcc", first, due, paid, 99, lines)
+
+
 DEPOSIT = p.Deposited("0xde", "0xaa", "0xbb", "0xcc", 100, 100, 100)
 
 
@@ -96,8 +102,7 @@ def test_settlement_from_an_exit_keeps_the_spendable_balance() -> None:
     rows = r.Rows({})
     exit_ = p.ExitRequested(1, "0xde", "0xaa", "0xbb", "0xcc", 30, 9, 70, 70)
     drawn = p.ExitDrawn(1, "0xde", "0xaa", "0xbb", "0xcc", 20, 10, 90)
-    item = p.ItemSettled("0xbb", 1, 0, "0xde", "0xa5", "0xcc", 90, 90, 0, "0xee", 5)
-    for payload in (DEPOSIT, exit_, drawn, item):
+    for payload in (DEPOSIT, exit_, drawn, group(s.SettledLine("0xde", "0x00", 90, 90, 0, 5))):
         fold(payload, site(1), CHAIN, rows)
     deposit = rows.get(r.Deposit, 1, "0xde")
     waiting = rows.get(r.Exit, 1, 1)
@@ -107,16 +112,45 @@ def test_settlement_from_an_exit_keeps_the_spendable_balance() -> None:
     assert (waiting.amount, waiting.drawn) == (30, 20)
 
 
-def test_draw_through_a_mandate_is_booked_once_and_on_its_deposit() -> None:
-    """As the escrow emits it: MandateDrawn, then an item whose source is the mandate."""
+def test_each_line_of_a_group_is_booked_on_its_deposit() -> None:
     rows = r.Rows({})
-    drawn = p.MandateDrawn("0x4d", "0xde", "0xbb", 3, 60, 60, 2, 40)
-    item = p.ItemSettled("0xbb", 1, 0, "0x4d", "0xa5", "0xcc", 90, 60, 3, "0xee", 2)
-    for payload in (DEPOSIT, drawn, item):
+    direct = s.SettledLine("0xde", "0x00", 30, 30, 0, 5)
+    by_mandate = s.SettledLine("0xde", "0x4d", 90, 60, 3, 2)
+    for payload in (DEPOSIT, group(direct, by_mandate, first=4)):
         fold(payload, site(1), CHAIN, rows)
     deposit = rows.get(r.Deposit, 1, "0xde")
     assert deposit is not None
-    assert (deposit.total, deposit.drawn) == (100, 60)
+    assert (deposit.total, deposit.drawn) == (100, 90)
+    line = rows.get(r.SettlementItem, 1, "0xbb", 1, 5)
+    assert line is not None
+    assert (line.authority, line.window, line.due, line.paid, line.records) == ("0x4d", 3, 90, 60, 2)
+
+
+def test_hold_is_refunded_and_released() -> None:
+    rows = r.Rows({})
+    lines = [s.SettledLine("0xde", "0x00", 30, 30, 0, 5), s.SettledLine("0xdf", "0x00", 9, 9, 0, 1)]
+    refund = s.DrawRefunded("0x11", "0xaa", "0xbb", 1, 1, "0xa5", "0xcc", 9)
+    release = s.HoldReleased("0xbb", 1, "0xa5", "0xcc", 30)
+    for payload in (DEPOSIT, group(*lines), refund, release):
+        fold(payload, site(1), CHAIN, rows)
+    hold = rows.get(r.Hold, 1, "0xbb", 1, "0xa5", "0xcc")
+    line = rows.get(r.SettlementItem, 1, "0xbb", 1, 1)
+    assert hold is not None
+    assert line is not None
+    assert (hold.paid, hold.refunded, hold.released, hold.release_at) == (39, 9, 30, 99)
+    assert (line.paid, line.refunded) == (9, 9)
+    deposit = rows.get(r.Deposit, 1, "0xde")
+    assert deposit is not None
+    assert (deposit.total, deposit.drawn) == (100, 30), "a refund goes to the wallet"
+
+
+def test_ban_of_direct_draws_outlives_a_deposit_that_comes_later() -> None:
+    rows = r.Rows({})
+    fold(s.DirectDrawsSet("0xde", "0xaa", "0xbb", "0xcc", 77), site(1), CHAIN, rows)
+    fold(DEPOSIT, site(2), CHAIN, rows)
+    deposit = rows.get(r.Deposit, 1, "0xde")
+    assert deposit is not None
+    assert (deposit.total, deposit.direct_until) == (100, 77)
 
 
 def test_transfer_of_a_license_is_completed_from_its_purchase() -> None:

@@ -165,6 +165,7 @@ class DepositOut(RowOut):
     spendable: Decimal
     drawn: Decimal
     total: Decimal = Field(description="Spendable plus everything that settlements ever drew")
+    direct_until: int = Field(description="From then on drawn from by mandates and vouchers alone; 0: never")
     exits: list[ExitOut] = Field(description="Those that are open; withdrawn ones are in the events")
 
 
@@ -180,6 +181,20 @@ class BatchOut(RowOut):
     paid: Decimal
     tx_hash: Hash
     block_number: int
+
+
+class HoldOut(RowOut):
+    """What a group of a batch paid: held until `release_at`, then anybody brings it to the router."""
+
+    operator: Address
+    batch: int
+    asset_id: Hash
+    token: Address
+    paid: Decimal
+    refunded: Decimal
+    released: Decimal
+    held: Decimal = Field(description="What is neither refunded nor released")
+    release_at: int
 
 
 class EventOut(BaseModel):

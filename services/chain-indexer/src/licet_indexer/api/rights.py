@@ -1,4 +1,4 @@
-"""Routes of what people hold: licenses, deposits, and the batches settled from them."""
+"""Routes of what people hold: licenses, deposits, the batches settled from them, and what these hold."""
 
 from __future__ import annotations
 
@@ -23,15 +23,24 @@ from licet_indexer.api.edge import (
     not_found,
     place_from,
 )
-from licet_indexer.api.models import BatchOut, DepositOut, ExitOut, LicenseAnswer, LicenseOut, Listing
+from licet_indexer.api.models import (
+    BatchOut,
+    DepositOut,
+    ExitOut,
+    HoldOut,
+    LicenseAnswer,
+    LicenseOut,
+    Listing,
+)
 from licet_indexer.db.reads import open_exits_of, page
-from licet_indexer.domain.rows import Batch, Deposit, Exit, License
+from licet_indexer.domain.rows import Batch, Deposit, Exit, Hold, License
 
 router = APIRouter(prefix="/v1", tags=["rights"])
 
 _LICENSES = {"chain_id": Part.BIG, "token_id": Part.WIDE}
 _DEPOSITS = {"chain_id": Part.BIG, "deposit_id": Part.HEX}
 _BATCHES = {"chain_id": Part.BIG, "operator": Part.HEX, "batch": Part.BIG}
+_HOLDS = {**_BATCHES, "asset_id": Part.HEX, "token": Part.HEX}
 
 
 @router.get("/licenses", summary="Licenses, oldest first")
@@ -102,6 +111,27 @@ async def batches(
         limit,
         _BATCHES,
         lambda row: BatchOut(**view.fields(row), block_number=row.changed_block),
+        view.positions(chain_id),
+    )
+
+
+@router.get("/holds", summary="What settlements hold for assets, oldest first for each operator")
+async def holds(
+    view: View,
+    asset_id: HashFilter = None,
+    operator: AddressFilter = None,
+    chain_id: ChainFilter = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Listing[HoldOut]:
+    where = {"asset_id": asset_id, "operator": operator, "chain_id": chain_id}
+    after = place_from(cursor, _HOLDS)
+    rows = await page(view.session, Hold, where=where, order=[*_HOLDS], after=after, limit=limit + 1)
+    return listing(
+        rows,
+        limit,
+        _HOLDS,
+        lambda row: HoldOut(**view.fields(row), held=str(row.paid - row.refunded - row.released)),
         view.positions(chain_id),
     )
 

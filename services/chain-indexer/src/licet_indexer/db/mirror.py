@@ -20,7 +20,7 @@ _undo = UndoRow.__table__  # type: ignore[attr-defined]
 TABLE_OF: dict[type[Row], sa.Table] = {table.row: table.__table__ for table in MIRROR}  # type: ignore[attr-defined]
 _TYPE: dict[str, type[Row]] = {table.name: row for row, table in TABLE_OF.items()}
 _NAMES: dict[type[Row], tuple[str, ...]] = {row: tuple(f.name for f in fields(row)) for row in TABLE_OF}
-# asyncpg takes 32,767 parameters a statement; a key has up to four.
+# asyncpg takes 32,767 parameters a statement; a key has up to five.
 _KEYS_A_QUERY = 4000
 
 

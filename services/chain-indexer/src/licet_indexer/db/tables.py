@@ -232,6 +232,7 @@ class DepositRow(MirrorBase, table=True):
     token: str
     total: int = Field(sa_type=Amount)
     drawn: int = Field(sa_type=Amount)
+    direct_until: int = Field(sa_type=sa.BigInteger)
 
 
 class ExitRow(MirrorBase, table=True):
@@ -277,14 +278,37 @@ class SettlementItemRow(MirrorBase, table=True):
     operator: str = Field(primary_key=True)
     batch: int = Field(sa_type=sa.BigInteger, primary_key=True)
     index: int = Field(sa_type=sa.BigInteger, primary_key=True)
-    source: str
+    deposit_id: str
+    authority: str
     asset_id: str
     token: str
     due: int = Field(sa_type=Amount)
     paid: int = Field(sa_type=Amount)
+    refunded: int = Field(sa_type=Amount)
     window: int = Field(sa_type=sa.BigInteger)
-    payer_root: str
     records: int = Field(sa_type=sa.BigInteger)
+
+
+class HoldRow(MirrorBase, table=True):
+    """What groups of batches paid, and what became of it."""
+
+    __tablename__ = "settlement_hold"
+    # An owner looks for what is still held for an asset.
+    __table_args__ = (
+        sa.Index(
+            "ix_settlement_hold_open", "asset_id", postgresql_where=sa.text("paid > refunded + released")
+        ),
+    )
+    row = r.Hold
+
+    operator: str = Field(primary_key=True)
+    batch: int = Field(sa_type=sa.BigInteger, primary_key=True)
+    asset_id: str = Field(primary_key=True)
+    token: str = Field(primary_key=True)
+    paid: int = Field(sa_type=Amount)
+    refunded: int = Field(sa_type=Amount)
+    released: int = Field(sa_type=Amount)
+    release_at: int = Field(sa_type=sa.BigInteger)
 
 
 class RevenueRow(MirrorBase, table=True):
@@ -360,6 +384,7 @@ MIRROR: tuple[type[MirrorBase], ...] = (
     EarningRow,
     OperatorKeyRow,
     AssetMirrorRow,
+    HoldRow,
 )
 
 TABLES = messaging_tables(metadata)

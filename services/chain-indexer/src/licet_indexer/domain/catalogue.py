@@ -8,9 +8,9 @@ from typing import Any
 
 from licet_kit.errors import PermanentError
 
-from licet_indexer.domain import abroad
+from licet_indexer.domain import abroad, settled
 from licet_indexer.domain import payloads as p
-from licet_indexer.domain.chain import ZERO_ADDRESS, Chain, Log, asset_id
+from licet_indexer.domain.chain import ZERO_ADDRESS, Chain, Log, asset_id, wire_time
 from licet_indexer.domain.layout import Layout, MalformedLog, layout_of
 
 # Whose earlier generations are watched too. Ids of the other contracts would meet those of their own next generation.
@@ -24,9 +24,6 @@ WATCHED = (
     "RevenueRouter",
     "MirrorBook",
 )
-
-# Protobuf's int64. A time beyond it is as good as never, and an operator may well write `type(uint64).max`.
-MAX_TIME = 2**63 - 1
 
 Args = Mapping[str, Any]
 Meaning = Callable[[Args, Chain], "p.Payload | None"]
@@ -48,10 +45,6 @@ class Reading:
 
     name: str
     payload: p.Payload | None
-
-
-def _time(value: int) -> int:
-    return min(value, MAX_TIME)
 
 
 def _asset_registered(a: Args, _chain: Chain) -> p.Payload:
@@ -113,11 +106,11 @@ def _license_transferred(a: Args, _chain: Chain) -> p.Payload | None:
 
 
 def _update_user(a: Args, _chain: Chain) -> p.Payload:
-    return p.UpdateUser(a["tokenId"], 0, "", a["user"], _time(a["expires"]))
+    return p.UpdateUser(a["tokenId"], 0, "", a["user"], wire_time(a["expires"]))
 
 
 def _license_revoked(a: Args, _chain: Chain) -> p.Payload:
-    return p.LicenseRevoked(a["tokenId"], a["planId"], "", _time(a["endTime"]))
+    return p.LicenseRevoked(a["tokenId"], a["planId"], "", wire_time(a["endTime"]))
 
 
 def _license_migrated(a: Args, _chain: Chain) -> p.Payload:
@@ -127,8 +120,8 @@ def _license_migrated(a: Args, _chain: Chain) -> p.Payload:
         asset_id="",
         from_=a["from"],
         holder=a["holder"],
-        start_time=_time(a["startTime"]),
-        end_time=_time(a["endTime"]),
+        start_time=wire_time(a["startTime"]),
+        end_time=wire_time(a["endTime"]),
         ordinal=a["ordinal"],
         trial=a["trial"],
     )
@@ -142,20 +135,22 @@ def _license_purchased(a: Args, _chain: Chain) -> p.Payload:
         a["payer"],
         a["recipient"],
         a["price"],
-        _time(a["startTime"]),
-        _time(a["endTime"]),
+        wire_time(a["startTime"]),
+        wire_time(a["endTime"]),
         a["trial"],
     )
 
 
 def _license_renewed(a: Args, _chain: Chain) -> p.Payload:
     return p.LicenseRenewed(
-        a["tokenId"], a["planId"], a["assetId"], a["payer"], a["price"], _time(a["endTime"]), a["ordinal"]
+        a["tokenId"], a["planId"], a["assetId"], a["payer"], a["price"], wire_time(a["endTime"]), a["ordinal"]
     )
 
 
 def _operator_key_set(a: Args, _chain: Chain) -> p.Payload:
-    return p.OperatorKeySet(a["operator"], a["receiptKey"], _time(a["validFrom"]), _time(a["validUntil"]))
+    return p.OperatorKeySet(
+        a["operator"], a["receiptKey"], wire_time(a["validFrom"]), wire_time(a["validUntil"])
+    )
 
 
 def _require_drawn(a: Args) -> None:
@@ -180,7 +175,7 @@ def _exit_requested(a: Args, _chain: Chain) -> p.Payload:
         operator=a["operator"],
         token=a["token"],
         amount=a["amount"],
-        unlock_time=_time(a["unlockTime"]),
+        unlock_time=wire_time(a["unlockTime"]),
         balance=a["spendable"],
         total=a["total"],
     )
@@ -203,26 +198,6 @@ def _withdrawn(a: Args, _chain: Chain) -> p.Payload:
     return p.Withdrawn(a["exitId"], a["depositId"], a["payer"], a["operator"], a["token"], a["amount"])
 
 
-def _item_settled(a: Args, _chain: Chain) -> p.Payload:
-    return p.ItemSettled(
-        operator=a["operator"],
-        batch=a["batch"],
-        index=a["index"],
-        source=a["source"],
-        asset_id=a["assetId"],
-        token=a["token"],
-        due=a["due"],
-        paid=a["paid"],
-        window=a["window"],
-        payer_root=a["payerRoot"],
-        records=a["records"],
-    )
-
-
-def _batch_settled(a: Args, _chain: Chain) -> p.Payload:
-    return p.BatchSettled(a["operator"], a["batch"], a["root"], a["dataUri"], a["items"], a["due"], a["paid"])
-
-
 def _mandate_opened(a: Args, _chain: Chain) -> p.Payload:
     t = a["terms"]
     return p.MandateOpened(
@@ -237,8 +212,8 @@ def _mandate_opened(a: Args, _chain: Chain) -> p.Payload:
         window_s=t["windowLength"],
         window_records=t["windowRecords"],
         grace_s=t["grace"],
-        valid_from=_time(t["validFrom"]),
-        valid_until=_time(t["validUntil"]),
+        valid_from=wire_time(t["validFrom"]),
+        valid_until=wire_time(t["validUntil"]),
         asset_ids=t["assets"],
         nonce=t["nonce"],
     )
@@ -250,21 +225,8 @@ def _mandate_revoked(a: Args, _chain: Chain) -> p.Payload:
         payer=a["payer"],
         operator=a["operator"],
         token=a["token"],
-        revoked_at=_time(a["revokedAt"]),
-        settle_until=_time(a["settleUntil"]),
-        remaining=a["remaining"],
-    )
-
-
-def _mandate_drawn(a: Args, _chain: Chain) -> p.Payload:
-    return p.MandateDrawn(
-        mandate_id=a["mandateId"],
-        deposit_id=a["depositId"],
-        operator=a["operator"],
-        window=a["window"],
-        amount=a["amount"],
-        window_amount=a["windowAmount"],
-        window_records=a["windowRecords"],
+        revoked_at=wire_time(a["revokedAt"]),
+        settle_until=wire_time(a["settleUntil"]),
         remaining=a["remaining"],
     )
 
@@ -302,7 +264,7 @@ def _mirror_bound(a: Args, _chain: Chain) -> p.Payload:
         owner=a["owner"],
         home_owner=a["homeOwner"],
         epoch=a["epoch"],
-        valid_until=_time(a["validUntil"]),
+        valid_until=wire_time(a["validUntil"]),
         home_chain_id=a["homeChainId"],
         home_registry=a["homeRegistry"],
         slug=a["slug"],
@@ -332,11 +294,14 @@ MEANINGS: dict[tuple[str, str], Meaning] = {
     ("UsageEscrow", "ExitRequested"): _exit_requested,
     ("UsageEscrow", "ExitDrawn"): _exit_drawn,
     ("UsageEscrow", "Withdrawn"): _withdrawn,
-    ("UsageEscrow", "ItemSettled"): _item_settled,
-    ("UsageEscrow", "BatchSettled"): _batch_settled,
+    ("UsageEscrow", "GroupSettled"): settled.group_settled,
+    ("UsageEscrow", "BatchSettled"): settled.batch_settled,
+    ("UsageEscrow", "HoldReleased"): settled.hold_released,
+    ("UsageEscrow", "ChargeChallenged"): settled.charge_challenged,
+    ("UsageEscrow", "DrawRefunded"): settled.draw_refunded,
+    ("UsageEscrow", "DirectDrawsSet"): settled.direct_draws_set,
     ("UsageEscrow", "MandateOpened"): _mandate_opened,
     ("UsageEscrow", "MandateRevoked"): _mandate_revoked,
-    ("UsageEscrow", "MandateDrawn"): _mandate_drawn,
     ("RevenueRouter", "RevenueReceived"): _revenue_received,
     ("RevenueRouter", "Distributed"): _distributed,
     ("RevenueRouter", "Claimed"): _claimed,

@@ -12,6 +12,8 @@ from sha3 import keccak_256
 ChainId = NewType("ChainId", int)
 
 ZERO_ADDRESS = "0x" + "0" * 40
+# Protobuf's int64. A time beyond it is as good as never, and an operator may well write `type(uint64).max`.
+MAX_TIME = 2**63 - 1
 # A chain that claims more logs in a block than this is lying: 2^31 logs would need more gas than any chain allows.
 MAX_LOG_INDEX = 2**31 - 1
 
@@ -151,3 +153,8 @@ def asset_id(chain_id: int, registry: str, token_id: int) -> str:
     """Hash of the asset's CAIP-19 name: the same on every chain that speaks of it."""
     name = f"eip155:{chain_id}/erc721:{registry.lower()}/{token_id}"
     return "0x" + str(keccak_256(name.encode()).hexdigest())
+
+
+def wire_time(value: int) -> int:
+    """A chain time as messages carry it."""
+    return min(value, MAX_TIME)

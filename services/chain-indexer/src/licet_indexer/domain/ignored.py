@@ -26,6 +26,8 @@ IGNORED: dict[str, frozenset[str]] = {
         {
             *("AuthorityUpdated", "BatchRepeated", "ExitDelaySet", "MandateNonceCancelled"),
             *("OperatorRegistered", "SettlerCapSet"),
+            # What an answered challenge and a presented voucher come to stands in the release and in the line.
+            *("ChallengeAnswered", "VoucherPresented", "DisputeTimeSet"),
         }
     ),
     # A mirror that ends says so itself.

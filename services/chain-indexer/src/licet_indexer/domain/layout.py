@@ -3,7 +3,7 @@
 A general ABI decoder walks type objects for each value; here each event becomes a tuple of readers over the hex text of
 the log, two orders of magnitude faster, and as strict: padding must be zero, lengths must be inside the data. Values:
 address, bytes and bytes32 as lowercase 0x-hex, integers as int, bool, string as str, tuples as dict, a list of
-bytes32 as tuple.
+bytes32 or of tuples as tuple.
 Format: Solidity ABI specification, "Events" and "Formal Specification of the Encoding".
 """
 
@@ -108,6 +108,23 @@ def _words(text: str, base: int, head: int) -> tuple[str, ...]:
     return tuple("0x" + text[at : at + WORD] for at in range(start + WORD, end, WORD))
 
 
+def _tuples(components: Iterable[Abi]) -> Reader:
+    """A list of tuples that have no dynamic part."""
+    fields, dynamic = _fields(components)
+    if dynamic:
+        raise NotImplementedError("a list of tuples of dynamic size")
+    width = len(fields) * WORD
+
+    def read(text: str, base: int, head: int) -> tuple[dict[str, Any], ...]:
+        start = _tail(text, base, head)
+        end = start + WORD + int(_word(text, start), 16) * width
+        if end > len(text):
+            raise MalformedLog("array longer than the data")
+        return tuple(_read_fields(fields, text, at) for at in range(start + WORD, end, width))
+
+    return read
+
+
 def _tuple(components: Iterable[Abi]) -> tuple[Reader, bool]:
     fields, dynamic = _fields(components)
 
@@ -143,6 +160,8 @@ def _reader(parameter: Abi) -> tuple[Reader, bool, int]:
         read, dynamic = _tuple(parameter["components"])
         width = WORD if dynamic else sum(_reader(part)[2] for part in parameter["components"])
         return read, dynamic, width
+    if kind == "tuple[]":
+        return _tuples(parameter["components"]), True, WORD
     if kind.startswith("uint") and kind[4:].isdigit():
         return _unsigned(int(kind[4:])), False, WORD
     if kind in _PLAIN:
@@ -163,8 +182,9 @@ def _fields(parameters: Iterable[Abi]) -> tuple[_Fields, bool]:
 
 
 def _canonical(parameter: Abi) -> str:
-    if parameter["type"] == "tuple":
-        return "(" + ",".join(map(_canonical, parameter["components"])) + ")"
+    if parameter["type"].startswith("tuple"):
+        parts = ",".join(map(_canonical, parameter["components"]))
+        return f"({parts}){parameter['type'].removeprefix('tuple')}"
     return str(parameter["type"])
 
 

@@ -15,6 +15,16 @@ from licet_indexer.domain import payloads as p
 from licet_indexer.domain import rows as r
 from licet_indexer.domain.abroad import MirrorBound, OwnerReported, fold_abroad
 from licet_indexer.domain.chain import Chain, Site
+from licet_indexer.domain.settled import (
+    BatchSettled,
+    ChargeChallenged,
+    DirectDrawsSet,
+    DrawRefunded,
+    GroupSettled,
+    HoldReleased,
+    fold_settlement,
+    touched_by_settlement,
+)
 
 
 class UnknownLicense(PermanentError):
@@ -41,15 +51,8 @@ def touched(payload: p.Payload, chain_id: int) -> list[r.RowKey]:  # noqa: C901,
             return [(r.Deposit, (chain_id, payload.deposit_id))]
         case p.ExitRequested() | p.ExitDrawn() | p.Withdrawn():
             return [(r.Deposit, (chain_id, payload.deposit_id)), (r.Exit, (chain_id, payload.exit_id))]
-        case p.ItemSettled():
-            item = (chain_id, payload.operator, payload.batch, payload.index)
-            return [(r.SettlementItem, item), (r.Deposit, (chain_id, payload.source))]
-        case p.MandateDrawn():
-            return [(r.Deposit, (chain_id, payload.deposit_id))]
         case p.MandateOpened() | p.MandateRevoked():
             return []
-        case p.BatchSettled():
-            return [(r.Batch, (chain_id, payload.operator, payload.batch))]
         case p.RevenueReceived():
             earners = (
                 {payload.asset_id, payload.reference} if payload.source == "royalty" else {payload.asset_id}
@@ -64,6 +67,15 @@ def touched(payload: p.Payload, chain_id: int) -> list[r.RowKey]:  # noqa: C901,
             return [(r.OperatorKey, (chain_id, payload.operator, payload.receipt_key))]
         case MirrorBound() | OwnerReported():
             return [(r.AssetMirror, (chain_id, payload.asset_id))]
+        case (
+            GroupSettled()
+            | BatchSettled()
+            | HoldReleased()
+            | ChargeChallenged()
+            | DrawRefunded()
+            | DirectDrawsSet()
+        ):
+            return touched_by_settlement(payload, chain_id)
         case _:
             assert_never(payload)
 
@@ -96,11 +108,6 @@ def fold(payload: p.Payload, at: Site, chain: Chain, rows: r.Rows) -> p.Payload:
             _fold_license(payload, at, chain, rows)
         case p.Deposited() | p.ExitRequested() | p.ExitDrawn() | p.Withdrawn():
             _fold_deposit(payload, at, rows)
-        case p.ItemSettled() | p.BatchSettled():
-            _fold_settlement(payload, at, rows)
-        case p.MandateDrawn():
-            # Its ItemSettled names the mandate, so that the deposit's draw is told here.
-            _fold_draw(payload.deposit_id, payload.amount, at, rows)
         case p.MandateOpened() | p.MandateRevoked():
             pass
         case p.RevenueReceived() | p.Distributed() | p.Claimed():
@@ -118,6 +125,15 @@ def fold(payload: p.Payload, at: Site, chain: Chain, rows: r.Rows) -> p.Payload:
             )
         case MirrorBound() | OwnerReported():
             fold_abroad(payload, at, rows)
+        case (
+            GroupSettled()
+            | BatchSettled()
+            | HoldReleased()
+            | ChargeChallenged()
+            | DrawRefunded()
+            | DirectDrawsSet()
+        ):
+            fold_settlement(payload, at, rows)
         case _:
             assert_never(payload)
     return payload
@@ -262,9 +278,10 @@ def _fold_deposit(
                 token=payload.token,
                 total=payload.total,
                 drawn=payload.total - payload.balance,
+                direct_until=deposit.direct_until if deposit else 0,
             )
         case p.ExitDrawn():
-            # The matching rise of `drawn` comes with ItemSettled in the same transaction.
+            # The matching rise of `drawn` comes with GroupSettled in the same transaction.
             deposit = deposit and replace(deposit, total=payload.total)
         case p.Withdrawn():
             pass
@@ -294,50 +311,6 @@ def _fold_exit(payload: p.ExitRequested | p.ExitDrawn | p.Withdrawn, at: Site, r
             waiting = waiting and replace(waiting, withdrawn=payload.amount)
     if waiting is not None:
         rows.put(replace(waiting, changed_block=at.block_number))
-
-
-def _fold_settlement(payload: p.ItemSettled | p.BatchSettled, at: Site, rows: r.Rows) -> None:
-    if isinstance(payload, p.BatchSettled):
-        rows.put(
-            r.Batch(
-                chain_id=at.chain_id,
-                changed_block=at.block_number,
-                operator=payload.operator,
-                batch=payload.batch,
-                root=payload.root,
-                data_uri=payload.data_uri,
-                items=payload.items,
-                due=payload.due,
-                paid=payload.paid,
-                tx_hash=at.tx_hash,
-            )
-        )
-        return
-    rows.put(
-        r.SettlementItem(
-            chain_id=at.chain_id,
-            changed_block=at.block_number,
-            operator=payload.operator,
-            batch=payload.batch,
-            index=payload.index,
-            source=payload.source,
-            asset_id=payload.asset_id,
-            token=payload.token,
-            due=payload.due,
-            paid=payload.paid,
-            window=payload.window,
-            payer_root=payload.payer_root,
-            records=payload.records,
-        )
-    )
-    _fold_draw(payload.source, payload.paid, at, rows)
-
-
-def _fold_draw(deposit_id: str, amount: int, at: Site, rows: r.Rows) -> None:
-    deposit = rows.get(r.Deposit, at.chain_id, deposit_id)
-    if deposit is not None:
-        drawn = deposit.drawn + amount
-        rows.put(replace(deposit, drawn=drawn, changed_block=at.block_number))
 
 
 def _fold_money(payload: p.RevenueReceived | p.Distributed | p.Claimed, at: Site, rows: r.Rows) -> None:

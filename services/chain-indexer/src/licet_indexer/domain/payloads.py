@@ -9,6 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from licet_indexer.domain.abroad import MirrorBound, OwnerReported
+from licet_indexer.domain.settled import (
+    BatchSettled,
+    ChargeChallenged,
+    DirectDrawsSet,
+    DrawRefunded,
+    GroupSettled,
+    HoldReleased,
+    Settled,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,36 +235,6 @@ class Withdrawn:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemSettled:
-    """One line of a batch; `source` is the deposit or a mandate, `paid < due` the operator's shortfall."""
-
-    operator: str
-    batch: int
-    index: int
-    source: str
-    asset_id: str
-    token: str
-    due: int
-    paid: int
-    window: int
-    payer_root: str
-    records: int
-
-
-@dataclass(frozen=True, slots=True)
-class BatchSettled:
-    """A batch was settled; it comes after its items."""
-
-    operator: str
-    batch: int
-    root: str
-    data_uri: str
-    items: int
-    due: int
-    paid: int
-
-
-@dataclass(frozen=True, slots=True)
 class MandateOpened:
     """A payer lets an operator draw from a deposit. Lengths and times in seconds; no `asset_ids`: any asset."""
 
@@ -290,24 +269,10 @@ class MandateRevoked:
 
 
 @dataclass(frozen=True, slots=True)
-class MandateDrawn:
-    """A settlement drew `amount` from the deposit through a mandate, which is the source of its ItemSettled."""
-
-    mandate_id: str
-    deposit_id: str
-    operator: str
-    window: int
-    amount: int
-    window_amount: int
-    window_records: int
-    remaining: int
-
-
-@dataclass(frozen=True, slots=True)
 class RevenueReceived:
     """Revenue of an asset. `source` is sale, usage or royalty.
 
-    `reference` is the licence's token id, the deposit id, or the asset that paid the royalty.
+    `reference` is the licence's token id, the id of what was held, or the asset that paid the royalty.
     """
 
     asset_id: str
@@ -367,11 +332,9 @@ Payload = (
     | ExitRequested
     | ExitDrawn
     | Withdrawn
-    | ItemSettled
-    | BatchSettled
+    | Settled
     | MandateOpened
     | MandateRevoked
-    | MandateDrawn
     | RevenueReceived
     | Distributed
     | Claimed
@@ -385,14 +348,18 @@ def key_of(payload: Payload) -> str:
     """Record key on Kafka: events of one key stay in chain order.
 
     The asset for rights and revenue; `payer:operator` for deposits, exits and mandates; `account:token` for claims; the
-    operator for its batches, their items, draws of mandates and its keys.
+    operator for its batches, their groups, holds and disputes, and its keys.
     """
     match payload:
-        case Deposited() | ExitRequested() | ExitDrawn() | Withdrawn() | MandateOpened() | MandateRevoked():
+        case Deposited() | ExitRequested() | ExitDrawn() | Withdrawn() | DirectDrawsSet():
+            return f"{payload.payer}:{payload.operator}"
+        case MandateOpened() | MandateRevoked():
             return f"{payload.payer}:{payload.operator}"
         case Claimed():
             return f"{payload.account}:{payload.token}"
-        case ItemSettled() | BatchSettled() | MandateDrawn() | OperatorKeySet():
+        case GroupSettled() | BatchSettled() | HoldReleased() | ChargeChallenged() | DrawRefunded():
+            return payload.operator
+        case OperatorKeySet():
             return payload.operator
         case PlanCreated():
             return payload.terms.asset_id

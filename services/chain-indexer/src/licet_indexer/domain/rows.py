@@ -100,7 +100,10 @@ class License(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deposit(Row):
-    """The running deposit of a payer with an operator. Spendable is `total - drawn`."""
+    """The running deposit of a payer with an operator. Spendable is `total - drawn`.
+
+    From `direct_until` on it is drawn from by a mandate or a voucher alone; 0: it needs neither.
+    """
 
     KEY: ClassVar[tuple[str, ...]] = ("chain_id", "deposit_id")
 
@@ -110,6 +113,7 @@ class Deposit(Row):
     token: str
     total: int
     drawn: int
+    direct_until: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,21 +148,38 @@ class Batch(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlementItem(Row):
-    """One line of a settled batch."""
+    """One line of a settled batch. `refunded` is 0, or all that was paid."""
 
     KEY: ClassVar[tuple[str, ...]] = ("chain_id", "operator", "batch", "index")
 
     operator: str
     batch: int
     index: int
-    source: str
+    deposit_id: str
+    authority: str
     asset_id: str
     token: str
     due: int
     paid: int
+    refunded: int
     window: int
-    payer_root: str
     records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold(Row):
+    """What a group of a batch paid; `paid - refunded - released` is still held, from `release_at` on for nobody."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("chain_id", "operator", "batch", "asset_id", "token")
+
+    operator: str
+    batch: int
+    asset_id: str
+    token: str
+    paid: int
+    refunded: int
+    released: int
+    release_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +262,7 @@ TABLES: tuple[type[Row], ...] = (
     Earning,
     OperatorKey,
     AssetMirror,
+    Hold,
 )
 
 RowKey = tuple[type[Row], tuple[int | str, ...]]

@@ -109,6 +109,7 @@ def event_entry(contract: str, name: str, values: Mapping[str, Any]) -> bytes:
 
 
 def _canonical(parameter: Mapping[str, Any]) -> str:
-    if parameter["type"] == "tuple":
-        return "(" + ",".join(map(_canonical, parameter["components"])) + ")"
+    if parameter["type"].startswith("tuple"):
+        parts = ",".join(map(_canonical, parameter["components"]))
+        return f"({parts}){parameter['type'].removeprefix('tuple')}"
     return str(parameter["type"])

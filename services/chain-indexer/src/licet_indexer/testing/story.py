@@ -121,19 +121,31 @@ def _user(r: random.Random) -> dict[str, Any]:
     return {"tokenId": r.randrange(LICENSES), "user": user, "expires": expires}
 
 
+def _line(r: random.Random) -> tuple[Any, ...]:
+    authority = r.choice([bytes(32), _hash(0x4D, r.randrange(4))])
+    amounts = (_amount(r), _amount(r))
+    return (_hash(0xDE, r.randrange(6)), authority, *amounts, r.randrange(2**32), r.randrange(2**32))
+
+
 def _settlement(r: random.Random) -> dict[str, Any]:
     return {
         "operator": _address(0xB0, r.randrange(2)),
         "batch": r.randrange(1, 4),
-        "source": _hash(0xDE, r.randrange(6)),
         "index": r.randrange(3),
         "assetId": _hash(0xAA, r.randrange(4)),
         "token": _address(0xC0, 0),
-        "window": 0,
         "due": _amount(r),
         "paid": _amount(r),
-        "payerRoot": _hash(0xEE, r.randrange(9)),
-        "records": r.randrange(100),
+        "first": r.randrange(3),
+        "lines": [_line(r) for _ in range(r.randrange(1, 4))],
+        "releaseAt": r.choice([r.randrange(2**40), 2**64 - 1]),
+        "lineId": _hash(0x11, r.randrange(9)),
+        "payer": _address(0xA0, r.randrange(3)),
+        "position": r.randrange(9),
+        "amount": _amount(r),
+        "deadline": r.randrange(2**40),
+        "depositId": _hash(0xDE, r.randrange(6)),
+        "until": r.choice([0, r.randrange(2**40), 2**64 - 1]),
         "root": _hash(0xEF, r.randrange(9)),
         "dataUri": "file://batch",
         "items": 3,
@@ -154,10 +166,6 @@ def _mandate(r: random.Random) -> dict[str, Any]:
         "terms": (payer, operator, token, *amounts, *times, assets, r.randrange(2**256)),
         "revokedAt": r.randrange(2**40),
         "settleUntil": 2**64 - 1,
-        "window": r.randrange(2**32),
-        "amount": amounts[0],
-        "windowAmount": amounts[1],
-        "windowRecords": r.randrange(2**32),
         "remaining": amounts[2],
     }
 
@@ -220,11 +228,15 @@ _TELLERS: tuple[tuple[str, str, Callable[[random.Random], dict[str, Any]]] | Non
     ("UsageEscrow", "ExitRequested", _deposit),
     ("UsageEscrow", "ExitDrawn", _deposit),
     ("UsageEscrow", "Withdrawn", _deposit),
-    ("UsageEscrow", "ItemSettled", _settlement),
+    ("UsageEscrow", "GroupSettled", _settlement),
+    ("UsageEscrow", "GroupSettled", _settlement),
+    ("UsageEscrow", "HoldReleased", _settlement),
+    ("UsageEscrow", "DrawRefunded", _settlement),
+    ("UsageEscrow", "ChargeChallenged", _settlement),
+    ("UsageEscrow", "DirectDrawsSet", _settlement),
     ("UsageEscrow", "BatchSettled", _settlement),
     ("UsageEscrow", "MandateOpened", _mandate),
     ("UsageEscrow", "MandateRevoked", _mandate),
-    ("UsageEscrow", "MandateDrawn", _mandate),
     ("UsageEscrow", "OperatorKeySet", _key),
     ("RevenueRouter", "RevenueReceived", _money),
     ("RevenueRouter", "Distributed", _money),
