@@ -89,14 +89,14 @@ class Consumers:
             await waiting.release_for(session, USAGE_GROUP, ReceiptKeyUnknown(key.operator, key.receipt_key))
 
     async def _on_money(self, session: AsyncSession, event: ChainEvent, *, retracted: bool) -> None:
-        money = events.money_event(event)
-        if money is None or not chain.is_ours(money, self.serving.operator):
-            return
+        told = events.money_events(event)
+        money = [(place, said) for place, said in told if chain.is_ours(said, self.serving.operator)]
         if not retracted:
-            await chain.observe_money(session, events.position(event), money)
+            await chain.observe_money(session, money)
             return
         try:
-            await chain.retract_money(session, events.position(event), money)
+            for place, said in money:
+                await chain.retract_money(session, place, said)
         except MissingParent as error:
             raise WaitsFor(error.parent) from error
 

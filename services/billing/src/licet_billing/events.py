@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from licet_kit.outbox import Outgoing
@@ -22,6 +24,7 @@ _OUTCOMES = frozenset(int(outcome) for outcome in Outcome)
 _SOURCES = {
     licensing_pb2.GRANT_SOURCE_LICENSE: Source.LICENSE,
     licensing_pb2.GRANT_SOURCE_DEPOSIT: Source.DEPOSIT,
+    licensing_pb2.GRANT_SOURCE_MANDATE: Source.MANDATE,
 }
 
 
@@ -119,7 +122,7 @@ def grant(message: licensing_pb2.GrantChanged) -> Grant:
     """Reads a grant's state. Raises RecordInconsistent for a source that billing does not know."""
     source = _SOURCES.get(message.source)
     if source is None:
-        raise RecordInconsistent("grant source", str(message.source), "license or deposit")
+        raise RecordInconsistent("grant source", str(message.source), "license, deposit or mandate")
     return Grant(
         grant_id=message.grant_id,
         version=message.version,
@@ -135,6 +138,7 @@ def grant(message: licensing_pb2.GrantChanged) -> Grant:
         currency=message.currency,
         operator=message.operator,
         granted=parse_amount(message.granted),
+        window=message.window if source is Source.MANDATE else 0,
     )
 
 
@@ -151,9 +155,13 @@ def position(event: chain_pb2.ChainEvent) -> money.ChainPosition:
     )
 
 
-def money_event(event: chain_pb2.ChainEvent) -> money.MoneyEvent | None:
-    """The money event that this is, or None."""
-    return _escrow_event(event) or _router_event(event)
+def money_events(event: chain_pb2.ChainEvent) -> list[tuple[money.ChainPosition, money.MoneyEvent]]:
+    """The money events that this is: one for each line of a group, else one or none."""
+    place = position(event)
+    if event.WhichOneof("payload") == "group_settled":
+        return [(replace(place, line=line.index), line) for line in _lines_settled(event.group_settled)]
+    found = _escrow_event(event) or _router_event(event)
+    return [] if found is None else [(place, found)]
 
 
 def _escrow_event(event: chain_pb2.ChainEvent) -> money.EscrowEvent | None:
@@ -170,24 +178,34 @@ def _escrow_event(event: chain_pb2.ChainEvent) -> money.EscrowEvent | None:
         case "withdrawn":
             w = event.withdrawn
             return money.Withdrawn(w.deposit_id, w.operator, w.token, parse_amount(w.amount))
-        case "item_settled":
-            return _item_settled(event.item_settled)
+        case "hold_released":
+            h = event.hold_released
+            return money.HoldReleased(h.operator, h.token, h.batch, h.asset_id, parse_amount(h.amount))
+        case "draw_refunded":
+            f = event.draw_refunded
+            amount = parse_amount(f.amount)
+            return money.DrawRefunded(f.operator, f.token, f.batch, f.asset_id, f.index, amount)
         case _:
             return None
 
 
-def _item_settled(i: chain_pb2.ItemSettled) -> money.ItemSettled:
-    return money.ItemSettled(
-        deposit_id=i.source,
-        operator=i.operator,
-        token=i.token,
-        batch=i.batch,
-        index=i.index,
-        asset_id=i.asset_id,
-        due=parse_amount(i.due),
-        paid=parse_amount(i.paid),
-        payer_root=i.payer_root,
-    )
+def _lines_settled(group: chain_pb2.GroupSettled) -> list[money.LineSettled]:
+    return [
+        money.LineSettled(
+            deposit_id=line.deposit_id,
+            operator=group.operator,
+            token=group.token,
+            batch=group.batch,
+            index=index,
+            asset_id=group.asset_id,
+            authority=line.authority,
+            window=line.window,
+            due=parse_amount(line.due),
+            paid=parse_amount(line.paid),
+            records=line.records,
+        )
+        for index, line in enumerate(group.lines, group.first)
+    ]
 
 
 def _router_event(event: chain_pb2.ChainEvent) -> money.RouterEvent | None:

@@ -11,7 +11,6 @@ from licet_billing.domain.settlement import BatchKey
 from licet_billing.testing.builders import (
     ASSET,
     CHAIN,
-    DEPOSIT,
     ESCROW,
     OPERATOR,
     PAYER,
@@ -82,18 +81,23 @@ async def test_document_leads_to_the_root_that_is_sent(inbox: Inbox) -> None:
     )
     document = json.loads(stored.body)
     (item,) = document["items"]
-    line = settlement.Item(
-        bytes.fromhex(item["source"][2:]),
-        bytes.fromhex(item["asset_id"][2:]),
+    drawn = settlement.Item(
+        item["payer"],
+        bytes.fromhex(item["authority"][2:]),
         item["window"],
         int(item["amount"]),
         bytes.fromhex(item["payer_root"][2:]),
         item["records"],
     )
-    assert (item["source"], item["asset_id"], item["amount"]) == (DEPOSIT, ASSET, str(45 * 7))
-    assert settlement.batch_tree([line]).root == sent.root == bytes.fromhex(document["root"][2:])
+    assert (item["payer"], item["asset_id"], item["amount"]) == (PAYER, ASSET, str(45 * 7))
+    group = settlement.Group(bytes.fromhex(item["asset_id"][2:]), item["token"], (drawn,))
+    assert (
+        settlement.batch_tree(settlement.lines_of([group])).root
+        == sent.root
+        == bytes.fromhex(document["root"][2:])
+    )
     assert sum(int(amount) for _, amount in item["leaves"]) == 45 * 7
-    assert PAYER not in stored.body.decode()
+    assert "account-1" not in stored.body.decode()
 
 
 async def test_charge_in_a_batch_cannot_be_put_into_another(inbox: Inbox) -> None:

@@ -9,6 +9,7 @@ import pytest
 from licet_billing.db import ledger as ledger_rows
 from licet_billing.domain.errors import StateMoved
 from licet_billing.domain.ledger import Account, AccountKind, Currency, Transaction
+from licet_billing.domain.usage import DIRECT
 from licet_billing.testing.builders import (
     ASSET,
     CHAIN,
@@ -241,10 +242,9 @@ async def test_settled_line_that_was_not_sent_from_here_stays_pending(inbox: Inb
     await inbox.send(log.plan(7), log.key())
     await inbox.send(gateway.deposit_changed(50))
     await inbox.send(*gateway.calls(1))
-    payload = chain_pb2.ItemSettled(
-        operator=OPERATOR, batch=1, index=0, source=DEPOSIT, asset_id=ASSET, token=TOKEN, due="7", paid="7"
-    )
-    event = log.event(ESCROW, item_settled=payload)
+    line = chain_pb2.SettledLine(deposit_id=DEPOSIT, authority=DIRECT, due="7", paid="7", records=1)
+    group = chain_pb2.GroupSettled(operator=OPERATOR, batch=1, asset_id=ASSET, token=TOKEN, lines=[line])
+    event = log.event(ESCROW, group_settled=group)
     await inbox.send(event)
     await inbox.send(finality(99))
     assert await post(inbox, canonical(event)) == 0

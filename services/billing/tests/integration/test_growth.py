@@ -41,8 +41,8 @@ async def crowded(engine: AsyncEngine) -> AsyncEngine:
         "INSERT INTO ledger_entries (transaction_id, position, account_id, amount)"
         f" SELECT 'x' || g, 0, 'customer:1:t:d' || g, -9 {of_each}",
         "INSERT INTO settlement_items (chain_id, operator, number, position, deposit_id, asset_id, currency,"
-        " payer, amount, payer_root, records, paid, settled_by) SELECT 1, 'o', g, i, 'd' || g, 'a', 't', 'p', 1,"
-        f" 'r', 1, 1, 'x' || g {of_each}, generate_series(1, {ITEMS}) i",
+        " payer, amount, payer_root, records, paid, settled_by, authority, \"window\") SELECT 1, 'o', g, i,"
+        f" 'd' || g, 'a', 't', 'p', 1, 'r', 1, 1, 'x' || g, '', 0 {of_each}, generate_series(1, {ITEMS}) i",
     ]
     async with transaction(engine) as session:
         await session.execute(text("SET LOCAL session_replication_role = replica"))
@@ -81,8 +81,8 @@ async def _others_deposit(engine: AsyncEngine) -> None:
         "INSERT INTO ledger_accounts (id, kind, chain_id, currency, owner)"
         f" SELECT 'customer:' || g, 'customer', {CHAIN}, {token}, 'd' || g {other}",
         "INSERT INTO grants (grant_id, version, source, state, account_id, wallet, chain_id, contract, token_id,"
-        " plan_id, asset_id, currency, operator, granted) SELECT 'g' || g, 1, 'deposit', 'live', '', 'w' || g,"
-        f" {CHAIN}, '{ESCROW}', 'd' || g, '', '', {token}, '{OPERATOR}', 1 {other}",
+        " plan_id, asset_id, currency, operator, granted, \"window\") SELECT 'g' || g, 1, 'deposit', 'live', '',"
+        f" 'w' || g, {CHAIN}, '{ESCROW}', 'd' || g, '', '', {token}, '{OPERATOR}', 1, 0 {other}",
     ]
     async with transaction(engine) as session:
         for statement in statements:

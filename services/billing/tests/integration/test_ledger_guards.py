@@ -54,7 +54,7 @@ async def post(engine: AsyncEngine, *made: Transaction) -> None:
 async def fund(engine: AsyncEngine, amount: int) -> None:
     async with transaction(engine) as session:
         made = deposit(1, amount)
-        await rows.insert_pending(session, Stored(made, place(1), {"amount": str(amount)}))
+        await rows.insert_pending(session, [Stored(made, place(1), {"amount": str(amount)})])
         await rows.lock_balances(session, accounts_touched([made]))
         await rows.post(session, [made], {made.id})
 
@@ -132,7 +132,7 @@ async def test_same_transaction_id_is_posted_once(engine: AsyncEngine) -> None:
 async def test_pending_moves_nothing_until_it_is_posted_and_a_voided_one_never(engine: AsyncEngine) -> None:
     async with transaction(engine) as session:
         for number in (1, 2):
-            await rows.insert_pending(session, Stored(deposit(number, 10), place(number)))
+            await rows.insert_pending(session, [Stored(deposit(number, 10), place(number))])
         await rows.void(session, [place(2).id])
     assert await balance(engine, CUSTOMER) == 0
     async with transaction(engine) as session:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 from licet_billing.domain.ledger import Account, AccountKind, Currency
-from licet_schemas.settlement import Item, batch_tree
+from licet_schemas.settlement import DIRECT, Group, Item, batch_tree, lines_of
 
 from .settling import assert_exact
 from .town import House
@@ -27,10 +29,11 @@ async def _earn(house: House, amount: int) -> str:
     town.send(OTHER_OPERATOR, "UsageEscrow", "setSettlerCap", token, amount)
     town.send(3, "TestUSD", "approve", town.checksum(town.chain.contract("UsageEscrow")), amount)
     town.send(3, "UsageEscrow", "deposit", other, token, amount)
-    deposit = bytes(town.call("UsageEscrow", "depositIdOf", town.checksum(town.payer), other, token))
-    item = Item(deposit, tuned, 0, amount, bytes(32), 1)
-    line = (deposit, tuned, 0, amount, bytes(32), 1)
-    town.send(OTHER_OPERATOR, "UsageEscrow", "settle", 1, batch_tree([item]).root, "", [line])
+    item = Item(town.checksum(town.payer), DIRECT, 0, amount, bytes(32), 1)
+    group = Group(tuned, token, (item,))
+    root = batch_tree(lines_of([group])).root
+    town.send(OTHER_OPERATOR, "UsageEscrow", "settle", 1, root, "", [astuple(group)])
+    town.release(1, other, "0x" + tuned.hex())
     return "0x" + tuned.hex()
 
 

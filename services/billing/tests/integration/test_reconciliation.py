@@ -39,6 +39,10 @@ FALSIFICATIONS = [
         "UPDATE charges SET amount = amount + {0}, value = value + {0} WHERE amount > 0",
         {Check.CHARGES, Check.BATCH_LEAVES},
     ),
+    (
+        "UPDATE ledger_entries SET amount = amount + {} WHERE account_id LIKE 'holds:%' AND amount < 0",
+        {Check.TRIAL_BALANCE, Check.BALANCE_ROWS, Check.HASH_CHAIN, Check.HOLDS},
+    ),
     ("UPDATE charges SET salt = decode(repeat(lpad('{}', 2, '0'), 32), 'hex')", {Check.BATCH_LEAVES}),
     ("UPDATE settlement_items SET amount = amount + {}", {Check.BATCH_LEAVES, Check.BATCH_PAID}),
     ("UPDATE settlement_items SET paid = paid + {}", {Check.BATCH_PAID, Check.DEPOSIT_DRAWN}),
@@ -75,13 +79,15 @@ FALSIFICATIONS = [
     ("DELETE FROM batch_contents WHERE 1 = {}", {Check.BATCH_DOCUMENT}),
     ("UPDATE settlement_items SET asset_id = '0x' || repeat('c{}', 32)", {Check.BATCH_LEAVES}),
     ("UPDATE settlement_items SET deposit_id = '0x' || repeat('c{}', 32)", {Check.BATCH_LEAVES}),
+    ("UPDATE settlement_items SET authority = '0x' || repeat('c{}', 32)", {Check.BATCH_LEAVES}),
+    ('UPDATE settlement_items SET "window" = {}', {Check.BATCH_LEAVES}),
     ("UPDATE settlement_items SET payer = '0x' || repeat('c{}', 20)", {Check.BATCH_LEAVES}),
     ("UPDATE settlement_items SET currency = '0x' || repeat('c{}', 20)", {Check.BATCH_LEAVES}),
     ("UPDATE settlement_batches SET charges = charges + {}", {Check.BATCH_PAID}),
     ("UPDATE settlement_batches SET state = 'conflict' WHERE 1 = {}", {Check.BATCH_STATE}),
     ("UPDATE settlement_batches SET tx_hash = '0x{}'", {Check.BATCH_STATE}),
     (
-        "UPDATE ledger_transactions SET tx_hash = '0x{}' WHERE kind = 'item_settled'",
+        "UPDATE ledger_transactions SET tx_hash = '0x{}' WHERE kind = 'line_settled'",
         {Check.BATCH_STATE, Check.HASH_CHAIN},
     ),
 ]
@@ -96,6 +102,7 @@ async def settled(house: House) -> House:
     await house.inbox.send(*gateway.calls(1, 2, grant_id=gateway.license_grant, lease=f"{0x11CE:032x}"))
     await finish(house, await house.settler.open_epoch())
     town = house.town
+    town.release(1)
     town.send(0, "RevenueRouter", "distribute", town.asset_id, town.checksum(town.token))
     town.send(3, "UsageEscrow", "requestExit", town.deposit_id, 100)
     await use(house, 3)
@@ -176,7 +183,7 @@ async def _columns(house: House, table: str) -> str:
         f"SELECT column_name FROM information_schema.columns WHERE table_name = '{table}'"
         " AND is_generated = 'NEVER' ORDER BY ordinal_position"
     )
-    return ", ".join(row.column_name for row in rows)
+    return ", ".join(f'"{row.column_name}"' for row in rows)
 
 
 async def test_money_that_left_without_us_is_found(settled: House) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import pytest
 from licet_billing.domain.errors import BatchesLost
 from licet_billing.usecases.reading import charge_with_proof
 from licet_kit.db import reading
 from licet_schemas import sumtree
-from licet_schemas.settlement import Item, batch_tree
+from licet_schemas.settlement import DIRECT, Group, Item, batch_tree, lines_of
 
 from .settling import assert_exact, attempts, batches, drawn, finish, look, states, told
 from .town import House, use
@@ -41,9 +43,10 @@ async def test_every_settled_charge_is_proven_against_the_root_on_chain(house: H
             town.checksum(charge.payer),
         )
         item = settled.item
-        line = (item.deposit_id, item.asset_id, 0, item.amount, item.payer_root, item.records)
+        place = (item.position, item.asset_id, town.checksum(item.currency), town.checksum(item.payer))
+        line = (*place, item.authority, item.window, item.amount, item.payer_root, item.records)
         steps = [(step.hash, step.sum, step.left) for step in settled.steps]
-        proof = (town.checksum(town.operator), 1, (*leaf, charge.salt), steps, line, list(settled.item_proof))
+        proof = (town.checksum(town.operator), 1, (*leaf, charge.salt), steps, line, list(settled.line_proof))
         assert town.call("UsageEscrow", "verifyCharge", *proof)
         other = (charge.receipt_hash, charge.amount + 1, leaf[2], leaf[3], charge.salt)
         assert not town.call("UsageEscrow", "verifyCharge", proof[0], 1, other, *proof[3:])
@@ -78,6 +81,12 @@ async def test_revenue_is_distributed_and_claimed_in_the_books_too(house: House)
     await use(house, 100)
     await finish(house, await house.settler.open_epoch())
     town = house.town
+    assert await held(house) == 700
+    await assert_exact(house)
+    town.release(1)
+    await house.finalise()
+    assert await held(house) == 0
+    await assert_exact(house)
     town.send(0, "RevenueRouter", "distribute", town.asset_id, town.checksum(town.token))
     await house.finalise()
     await assert_exact(house)
@@ -89,7 +98,14 @@ async def test_revenue_is_distributed_and_claimed_in_the_books_too(house: House)
         "SELECT kind, count(*) AS n, count(tx_hash) AS hashed FROM ledger_transactions GROUP BY kind ORDER BY kind"
     )
     found = {row.kind: (row.n, row.hashed) for row in kinds}
-    assert found["distributed"] == found["claimed"] == found["item_settled"] == found["deposited"] == (1, 1)
+    assert found["distributed"] == found["claimed"] == found["line_settled"] == found["deposited"] == (1, 1)
+    assert found["hold_released"] == found["revenue_received"] == (1, 1)
+
+
+async def held(house: House) -> int:
+    """What the ledger holds for the asset."""
+    rows = await house.inbox.rows("SELECT balance FROM ledger_balances WHERE account_id LIKE 'holds:%'")
+    return sum(int(row.balance) for row in rows)
 
 
 def _fee(house: House) -> int:
@@ -127,9 +143,10 @@ async def test_batches_of_a_lost_database_stop_the_settler(house: House) -> None
 
 def _settle_by_hand(house: House, number: int) -> None:
     town = house.town
-    source, asset = bytes.fromhex(town.deposit_id[2:]), bytes.fromhex(town.asset_id[2:])
-    root = batch_tree([Item(source, asset, 0, 5, bytes(32), 1)]).root
-    town.send(1, "UsageEscrow", "settle", number, root, "by hand", [(source, asset, 0, 5, bytes(32), 1)])
+    item = Item(town.checksum(town.payer), DIRECT, 0, 5, bytes(32), 1)
+    group = Group(bytes.fromhex(town.asset_id[2:]), town.checksum(town.token), (item,))
+    root = batch_tree(lines_of([group])).root
+    town.send(1, "UsageEscrow", "settle", number, root, "by hand", [astuple(group)])
 
 
 async def test_refusal_of_the_contract_is_shown_and_tried_again(house: House) -> None:

@@ -29,6 +29,7 @@ from licet_schemas.licet.chain.v1 import chain_pb2
 from licet_schemas.words import address_word, keccak
 from sqlalchemy.ext.asyncio import AsyncEngine
 from web3 import Web3
+from web3.types import RPCEndpoint
 
 CAP = 10**12
 FEE_PER_GAS = 10**11
@@ -109,6 +110,15 @@ class Town:
         self.send(
             3, "UsageEscrow", "deposit", self.checksum(self.operator), self.checksum(self.token), amount
         )
+
+    def release(self, batch: int, operator: str = "", asset_id: str = "") -> None:
+        """Waits for the dispute time of a batch, and brings what it drew for an asset to the router."""
+        self.w3.provider.make_request(
+            RPCEndpoint("evm_increaseTime"), [self.call("UsageEscrow", "disputeTime") + 1]
+        )
+        of = self.checksum(operator or self.operator)
+        name = (of, batch, asset_id or self.asset_id, self.checksum(self.token))
+        self.send(4, "UsageEscrow", "release", name)
 
     def last_batch(self) -> int:
         return int(self.call("UsageEscrow", "lastBatchOf", self.checksum(self.operator)))
@@ -266,7 +276,10 @@ def _fill(payload: Any, values: Any) -> None:
         known = payload.DESCRIPTOR.fields_by_name.get(field_name)
         if known is None:
             continue
-        if known.message_type is not None:
+        if known.is_repeated:
+            for part in value:
+                _fill(getattr(payload, field_name).add(), part)
+        elif known.message_type is not None:
             _fill(getattr(payload, field_name), value)
         elif known.type == known.TYPE_STRING:
             setattr(payload, field_name, _text(field_name, value))

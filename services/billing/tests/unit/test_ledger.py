@@ -23,16 +23,18 @@ from licet_billing.domain.money import (
     Claimed,
     Deposited,
     Distributed,
+    DrawRefunded,
     ExitDrawn,
     ExitRequested,
-    ItemSettled,
+    HoldReleased,
+    LineSettled,
     MoneyEvent,
     RevenueReceived,
     Withdrawn,
     charge_transaction,
     transaction_of,
 )
-from licet_billing.domain.usage import Charge, Disposition, Source
+from licet_billing.domain.usage import DIRECT, Charge, Disposition, Source
 
 TOKEN, ESCROW, ROUTER = "0x" + "11" * 20, "0x" + "22" * 20, "0x" + "33" * 20
 OPERATOR, OWNER, TREASURY = "0x" + "44" * 20, "0x" + "55" * 20, "0x" + "66" * 20
@@ -72,6 +74,7 @@ class Chain:
     spendable: int = 0
     drawn: int = 0
     exits: list[int] = field(default_factory=list)
+    held: dict[int, int] = field(default_factory=dict)
     pending: int = 0
     claimable: dict[str, int] = field(default_factory=dict)
 
@@ -106,9 +109,23 @@ class Chain:
                 events.append((ESCROW, ExitDrawn(DEPOSIT, OPERATOR, TOKEN, taken)))
         self.drawn += paid
         if paid:
-            self.pending += paid
-            events.append((ROUTER, RevenueReceived(ASSET, TOKEN, paid)))
-        return [*events, (ESCROW, ItemSettled(DEPOSIT, OPERATOR, TOKEN, batch, 0, ASSET, due, paid, "0x"))]
+            self.held[batch] = paid
+        line = LineSettled(DEPOSIT, OPERATOR, TOKEN, batch, 0, ASSET, DIRECT, 0, due, paid, 1)
+        return [*events, (ESCROW, line)]
+
+    def release(self) -> list[tuple[str, MoneyEvent]]:
+        if not self.held:
+            return []
+        batch, amount = self.held.popitem()
+        self.pending += amount
+        released = HoldReleased(OPERATOR, TOKEN, batch, ASSET, amount)
+        return [(ESCROW, released), (ROUTER, RevenueReceived(ASSET, TOKEN, amount))]
+
+    def refund(self) -> list[tuple[str, MoneyEvent]]:
+        if not self.held:
+            return []
+        batch, amount = self.held.popitem()
+        return [(ESCROW, DrawRefunded(OPERATOR, TOKEN, batch, ASSET, 0, amount))]
 
     def distribute(self) -> list[tuple[str, MoneyEvent]]:
         if not self.pending:
@@ -150,7 +167,7 @@ class Story:
             self.batches += 1
             happened = self.chain.settle(self.batches, self.due)
             settled = happened[-1][1]
-            assert isinstance(settled, ItemSettled)
+            assert isinstance(settled, LineSettled)
             self.lost += settled.due - settled.paid
             self.due = 0
         else:
@@ -167,6 +184,10 @@ class Story:
                 return self.chain.request_exit(amount)
             case "withdraw":
                 return self.chain.withdraw()
+            case "release":
+                return self.chain.release()
+            case "refund":
+                return self.chain.refund()
             case "distribute":
                 return self.chain.distribute()
             case "claim-owner":
@@ -175,8 +196,13 @@ class Story:
                 return self.chain.claim(TREASURY)
 
 
-STEPS = ["charge", "settle", "deposit", "exit", "withdraw", "distribute", "claim-owner", "claim-treasury"]
+STEPS = ["charge", "settle", "deposit", "exit", "withdraw", "release", "refund"]
+STEPS += ["distribute", "claim-owner", "claim-treasury"]
 stories = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 10**30)), max_size=40)
+
+
+def hold(batch: int) -> Account:
+    return account(AccountKind.HOLDS, f"{OPERATOR}/{batch}/{ASSET}")
 
 
 def unguarded(book: Book, kind: AccountKind, owner: str) -> int:
@@ -197,7 +223,10 @@ def test_ledger_says_what_the_contracts_say_after_every_step(steps: list[tuple[s
         assert min(customer, receivable) == 0
         assert accrued == story.due
         assert book.balance(account(AccountKind.EXITS)) == sum(chain.exits)
-        assert unguarded(book, AccountKind.CLEARING, ESCROW) == chain.spendable + sum(chain.exits)
+        held = sum(chain.held.values())
+        assert unguarded(book, AccountKind.CLEARING, ESCROW) == chain.spendable + sum(chain.exits) + held
+        holds = {hold(batch): amount for batch, amount in chain.held.items()}
+        assert {key: book.balance(key) for key in holds} == holds
         assert book.balance(account(AccountKind.EARNINGS, ASSET)) == chain.pending
         assert book.balance(account(AccountKind.PAYOUTS, OWNER)) == chain.claimable.get(OWNER, 0)
         fees = book.balance(account(AccountKind.PROTOCOL_FEE, ROUTER))

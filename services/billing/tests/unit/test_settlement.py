@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from licet_billing.clients.escrow import reply_of
 from licet_billing.domain.settlement import (
+    BATCH_GAS,
+    GROUP_GAS,
+    LINE_GAS,
+    MAX_GAS,
     MAX_ITEMS,
     Answer,
     Attempt,
@@ -142,7 +147,9 @@ leaves = st.builds(
     Leaf,
     request_id=st.uuids().map(str),
     deposit_id=st.integers(0, 90).map(str),
-    asset_id=st.sampled_from(["a", "b"]),
+    asset_id=st.integers(0, 9).map(str),
+    authority=st.sampled_from(["", "m", "n"]),
+    window=st.integers(0, 1),
     currency=st.sampled_from(["usd", "eur", "gbp"]),
     payer=st.just("0xfa"),
     amount=st.integers(1, 100),
@@ -164,11 +171,25 @@ def test_composition_takes_each_charge_once_within_caps_and_size(
     assert len(taken) == len(set(taken))
     assert set(taken) <= {charge.request_id for charge in charges}
     assert len(lines) <= MAX_ITEMS
-    assert len({(line.deposit_id, line.asset_id) for line in lines}) == len(lines)
-    for line in lines:
-        assert {(c.deposit_id, c.asset_id) for c in line.charges} == {(line.deposit_id, line.asset_id)}
+    keys = [(line.deposit_id, line.authority, line.window, line.asset_id, line.currency) for line in lines]
+    assert len(set(keys)) == len(keys)
+    for key, line in zip(keys, lines, strict=True):
+        assert {(c.deposit_id, c.authority, c.window, c.asset_id, c.currency) for c in line.charges} == {key}
+    groups = [group for group, _ in groupby(keys, lambda key: key[3:])]
+    assert len(set(groups)) == len(groups), "lines of one group stand side by side"
+    assert BATCH_GAS + GROUP_GAS * len(groups) + LINE_GAS * len(lines) <= MAX_GAS
     for currency, cap in (("usd", usd), ("eur", eur)):
         assert sum(line.amount for line in lines if line.currency == currency) <= cap
+
+
+def test_batch_costs_no_more_gas_than_a_transaction_may() -> None:
+    def leaf(number: int, asset: int) -> Leaf:
+        return Leaf(str(number), str(number), str(asset), "usd", "0xfa", 1, bytes(32), bytes(32))
+
+    of_one = compose([leaf(number, 0) for number in range(1000)], {"usd": 10**9})
+    of_many = compose([leaf(number, number) for number in range(1000)], {"usd": 10**9})
+    assert len(of_one) == MAX_ITEMS
+    assert len(of_many) == (MAX_GAS - BATCH_GAS) // (GROUP_GAS + LINE_GAS) < MAX_ITEMS
 
 
 def test_charge_above_the_cap_is_not_overtaken() -> None:

@@ -101,16 +101,19 @@ def _proof(settled: SettledCharge) -> shapes.SettlementProof:
         batch=settled.batch.number,
         tx_hash=settled.batch.tx_hash,
         state=settled.batch.state,
-        item=shapes.ItemBody(
-            source=item.deposit_id,
+        line=shapes.LineBody(
+            index=item.position,
             asset_id=item.asset_id,
-            window=0,
+            token=item.currency,
+            payer=item.payer,
+            authority=item.authority,
+            window=item.window,
             amount=str(item.amount),
             payer_root=item.payer_root,
             records=item.records,
         ),
         steps=[shapes.StepBody(hash=_hex(s.hash), sum=str(s.sum), left=s.left) for s in settled.steps],
-        item_proof=[_hex(sibling) for sibling in settled.item_proof],
+        line_proof=[_hex(sibling) for sibling in settled.line_proof],
     )
 
 

@@ -87,11 +87,14 @@ class StepBody(BaseModel):
     left: bool
 
 
-class ItemBody(BaseModel):
-    """The line of the batch that holds the charge."""
+class LineBody(BaseModel):
+    """The line of the batch that holds the charge; its leaf in the batch's tree."""
 
-    source: str
+    index: int
     asset_id: str
+    token: str
+    payer: str
+    authority: str
     window: int
     amount: str
     payer_root: str
@@ -105,9 +108,9 @@ class SettlementProof(BaseModel):
     batch: int
     tx_hash: str | None
     state: str
-    item: ItemBody
+    line: LineBody
     steps: list[StepBody]
-    item_proof: list[str]
+    line_proof: list[str]
 
 
 class ReceiptBody(BaseModel):

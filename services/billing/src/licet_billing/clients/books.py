@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from licet_kit.chains import Chain
@@ -62,6 +63,18 @@ class ChainBooks:
             return hex32(value) if any(value) else ""
 
         return await _each([str(number) for number in numbers], root)
+
+    async def holds(self, holds: Collection[tuple[str, str]], block: int) -> dict[str, int]:
+        """What is held under each (`operator/batch/asset`, token), by `operator/batch/asset:token`."""
+
+        async def amount(subject: str) -> int:
+            hold, token = subject.split(":")
+            operator, batch, asset = hold.split("/")
+            checksum = self._w3.to_checksum_address
+            name = (checksum(operator), int(batch), asset, checksum(token))
+            return int((await self._escrow.functions.holdOf(name).call(block_identifier=block))[0])
+
+        return await _each([f"{hold}:{token}" for hold, token in holds], amount)
 
     async def revenue_pending(self, assets: Collection[tuple[str, str]], block: int) -> dict[str, int]:
         """Revenue of each (asset, token) that is not distributed, by `asset:token`."""
@@ -140,8 +153,16 @@ class ChainBooks:
             decoder = decoders.get(hex32(log["topics"][0]))
             if decoder is not None:
                 event, read = decoder
-                found.append((self._position(log), read(event.process_log(log)["args"])))
+                found += self._read(log, event, read)
         return found
+
+    def _read(
+        self, log: Any, event: Any, read: Callable[[Any], money.MoneyEvent | list[money.LineSettled]]
+    ) -> list[tuple[money.ChainPosition, money.MoneyEvent]]:
+        position, said = self._position(log), read(event.process_log(log)["args"])
+        if isinstance(said, list):
+            return [(replace(position, line=line.index), line) for line in said]
+        return [(position, said)]
 
     def _position(self, log: Any) -> money.ChainPosition:
         return money.ChainPosition(
@@ -154,14 +175,16 @@ class ChainBooks:
             contract=log["address"].lower(),
         )
 
-    def _decoders(self) -> dict[str, tuple[Any, Callable[[Any], money.MoneyEvent]]]:
+    def _decoders(self) -> dict[str, tuple[Any, Callable[[Any], money.MoneyEvent | list[money.LineSettled]]]]:
         escrow, router = self._escrow.events, self._router.events
-        pairs: list[tuple[Any, Callable[[Any], money.MoneyEvent]]] = [
+        pairs: list[tuple[Any, Callable[[Any], money.MoneyEvent | list[money.LineSettled]]]] = [
             (escrow.Deposited(), lambda a: money.Deposited(*_deposit(a))),
             (escrow.ExitRequested(), lambda a: money.ExitRequested(*_deposit(a))),
             (escrow.ExitDrawn(), lambda a: money.ExitDrawn(*_deposit(a))),
             (escrow.Withdrawn(), lambda a: money.Withdrawn(*_deposit(a))),
-            (escrow.ItemSettled(), _item_settled),
+            (escrow.GroupSettled(), _lines_settled),
+            (escrow.HoldReleased(), lambda a: money.HoldReleased(*_hold(a), a["amount"])),
+            (escrow.DrawRefunded(), lambda a: money.DrawRefunded(*_hold(a), a["index"], a["amount"])),
             (router.RevenueReceived(), _revenue_received),
             (router.Distributed(), _distributed),
             (
@@ -176,18 +199,28 @@ def _deposit(args: Mapping[str, Any]) -> tuple[str, str, str, int]:
     return hex32(args["depositId"]), args["operator"].lower(), args["token"].lower(), args["amount"]
 
 
-def _item_settled(args: Mapping[str, Any]) -> money.ItemSettled:
-    return money.ItemSettled(
-        deposit_id=hex32(args["source"]),
-        operator=args["operator"].lower(),
-        token=args["token"].lower(),
-        batch=args["batch"],
-        index=args["index"],
-        asset_id=hex32(args["assetId"]),
-        due=args["due"],
-        paid=args["paid"],
-        payer_root=hex32(args["payerRoot"]),
-    )
+def _hold(args: Mapping[str, Any]) -> tuple[str, str, int, str]:
+    return args["operator"].lower(), args["token"].lower(), args["batch"], hex32(args["assetId"])
+
+
+def _lines_settled(args: Mapping[str, Any]) -> list[money.LineSettled]:
+    operator, token, batch, asset_id = _hold(args)
+    return [
+        money.LineSettled(
+            deposit_id=hex32(line["depositId"]),
+            operator=operator,
+            token=token,
+            batch=batch,
+            index=index,
+            asset_id=asset_id,
+            authority=hex32(line["authority"]),
+            window=line["window"],
+            due=line["due"],
+            paid=line["paid"],
+            records=line["records"],
+        )
+        for index, line in enumerate(args["lines"], args["first"])
+    ]
 
 
 def _revenue_received(args: Mapping[str, Any]) -> money.RevenueReceived:

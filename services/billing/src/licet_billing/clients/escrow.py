@@ -9,7 +9,7 @@ from typing import Any, Final
 import aiohttp
 from licet_kit.chains import Chain
 from licet_kit.errors import PermanentError
-from licet_schemas.settlement import Item
+from licet_schemas.settlement import Group, Item
 from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.exceptions import ContractCustomError, ContractLogicError, TransactionNotFound, Web3RPCError
 from web3.logs import DISCARD
@@ -21,6 +21,10 @@ from licet_billing.domain.settlement import Answer, Batch, Cap, Fees, Inclusion,
 # The estimate holds for the state it was made on; other settlements and exits may come first.
 _GAS_MARGIN_NUMERATOR: Final = 12
 _GAS_MARGIN_DENOMINATOR: Final = 10
+# EIP-7825. No node takes a transaction with more.
+_TX_GAS_LIMIT: Final = 2**24
+# How nodes say that an estimate has found no end below their limit; compared as the others.
+_TOO_MUCH_GAS: Final = ("gasrequiredexceeds", "outofgas", *("gaslimittoohigh", "exceedsblockgaslimit"))
 # Covers six full blocks in a row before the base fee outgrows it (EIP-1559: an eighth a block).
 _BASE_FEE_FACTOR: Final = 2
 # Compared without case, blanks and underscores, which clients write differently.
@@ -45,6 +49,12 @@ class SettlementRefused(PermanentError):
         self.reason = reason
 
 
+class SettlementTooLarge(PermanentError):
+    """The settlement costs more gas than a transaction may have; it is not sent."""
+
+    code = "settlement_too_large"
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """The arguments of `settle`."""
@@ -52,7 +62,7 @@ class Settlement:
     number: int
     root: bytes
     data_uri: str
-    items: tuple[Item, ...]
+    groups: tuple[Group, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,32 +169,47 @@ class EscrowClient:
         return Fees(int(block["baseFeePerGas"]) * _BASE_FEE_FACTOR + priority, priority)
 
     async def sign(self, settlement: Settlement, nonce: int, fees: Fees) -> SignedTransaction:
-        """Signs a settlement. Raises SettlementRefused, with the contract's reason, where it would revert."""
+        """Signs a settlement. Raises SettlementRefused, with the contract's reason, where it would revert, and
+        SettlementTooLarge where it costs more than a transaction may."""
         call = self._call(settlement)
-        async with answering():
-            try:
-                gas = int(await call.estimate_gas({"from": self._operator}))
-            except (ContractLogicError, ContractCustomError) as error:
-                raise SettlementRefused(self._reason(error)) from error
+        gas = await self._estimate(call)
         transaction = {
             "type": 2,
             "chainId": self.chain.chain_id,
             "nonce": nonce,
             "to": self._escrow.address,
             "value": 0,
-            "gas": gas * _GAS_MARGIN_NUMERATOR // _GAS_MARGIN_DENOMINATOR,
+            "gas": min(gas * _GAS_MARGIN_NUMERATOR // _GAS_MARGIN_DENOMINATOR, _TX_GAS_LIMIT),
             "maxFeePerGas": fees.max_fee,
             "maxPriorityFeePerGas": fees.priority_fee,
             "data": call._encode_transaction_data(),
         }
         return await self._signer.sign(transaction)
 
+    async def _estimate(self, call: Any) -> int:
+        async with answering():
+            try:
+                gas = int(await call.estimate_gas({"from": self._operator}))
+            except (ContractLogicError, ContractCustomError) as error:
+                raise SettlementRefused(self._reason(error)) from error
+            except Web3RPCError as error:
+                if not any(reason in _plain(str(error)) for reason in _TOO_MUCH_GAS):
+                    raise
+                raise SettlementTooLarge(str(error)[:300]) from error
+        if gas > _TX_GAS_LIMIT:
+            raise SettlementTooLarge(f"{gas} gas, {_TX_GAS_LIMIT} are allowed")
+        return gas
+
     def _call(self, settlement: Settlement) -> Any:
-        items = [
-            (item.source, item.asset_id, item.window, item.amount, item.payer_root, item.records)
-            for item in settlement.items
+        groups = [
+            (group.asset_id, self._w3.to_checksum_address(group.token), [self._item(i) for i in group.items])
+            for group in settlement.groups
         ]
-        return self._escrow.functions.settle(settlement.number, settlement.root, settlement.data_uri, items)
+        return self._escrow.functions.settle(settlement.number, settlement.root, settlement.data_uri, groups)
+
+    def _item(self, item: Item) -> tuple[Any, ...]:
+        payer = self._w3.to_checksum_address(item.payer)
+        return payer, item.authority, item.window, item.amount, item.payer_root, item.records
 
     def _reason(self, error: ContractLogicError) -> str:
         data = str(getattr(error, "data", "") or error)
@@ -203,11 +228,15 @@ class EscrowClient:
 
 def reply_of(message: str) -> Reply:
     """What a node's error to a broadcast proves."""
-    said = "".join(message.lower().replace("_", " ").split())
+    said = _plain(message)
     if any(known in said for known in _ALREADY_KNOWN):
         return Reply(Answer.SENT)
     refused = any(reason in said for reason in _NOT_TAKEN)
     return Reply(Answer.REFUSED if refused else Answer.UNKNOWN, message[:300])
+
+
+def _plain(message: str) -> str:
+    return "".join(message.lower().replace("_", " ").split())
 
 
 def _selector(w3: AsyncWeb3[AsyncHTTPProvider], entry: Any) -> str:
@@ -215,4 +244,11 @@ def _selector(w3: AsyncWeb3[AsyncHTTPProvider], entry: Any) -> str:
     return "0x" + bytes(w3.keccak(text=signature))[:4].hex()
 
 
-__all__: Sequence[str] = ["EscrowClient", "Look", "NodeUnavailable", "Settlement", "SettlementRefused"]
+__all__: Sequence[str] = [
+    "EscrowClient",
+    "Look",
+    "NodeUnavailable",
+    "Settlement",
+    "SettlementRefused",
+    "SettlementTooLarge",
+]

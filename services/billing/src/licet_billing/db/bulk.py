@@ -34,7 +34,8 @@ async def insert_rows(
     if not rows:
         return
     sources = ", ".join(_source(name, type_) for name, type_ in columns.items())
-    statement = f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM unnest({sources}) {conflict}"  # noqa: S608 - constants only
+    names = ", ".join(f'"{name}"' for name in columns)
+    statement = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({sources}) {conflict}"  # noqa: S608 - constants only
     values: dict[str, list[object]] = {}
     for (name, type_), column in zip(columns.items(), zip(*rows, strict=True), strict=True):
         values[name] = [str(value) for value in column] if type_ == AMOUNT else list(column)

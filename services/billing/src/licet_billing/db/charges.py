@@ -42,6 +42,8 @@ _COLUMNS = {
     "receipt_hash": "bytea",
     "salt": "bytea",
     "record": "bytea",
+    "authority": "text",
+    "window": "bigint",
 }
 
 # What a charge takes of its grant: Charge.quantity.
@@ -92,6 +94,8 @@ def _values(receipted: ReceiptedCharge) -> tuple[object, ...]:
         receipted.receipt_hash,
         receipted.salt,
         receipted.message,
+        charge.authority,
+        charge.window,
     )
 
 
@@ -120,6 +124,8 @@ def charge_of(row: ChargeRow) -> Charge:
         value=row.value,
         amount=row.amount,
         disposition=Disposition(row.disposition),
+        authority=row.authority,
+        window=row.window,
     )
 
 
@@ -146,7 +152,7 @@ async def save_covered(session: AsyncSession, charges: Collection[Charge]) -> No
     """Stores that these charges are billed after all."""
     await session.execute(
         text(
-            "UPDATE charges SET disposition = 'billed', amount = CASE source WHEN 'deposit' THEN value ELSE 0 END"
+            "UPDATE charges SET disposition = 'billed', amount = CASE source WHEN 'license' THEN 0 ELSE value END"
             " WHERE request_id = ANY(:ids)"
         ),
         {"ids": [charge.request_id for charge in charges]},
@@ -200,6 +206,8 @@ def leaf_of(row: ChargeRow) -> Leaf:
         amount=row.amount,
         receipt_hash=row.receipt_hash,
         salt=row.salt,
+        authority=row.authority,
+        window=row.window,
     )
 
 

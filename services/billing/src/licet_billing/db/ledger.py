@@ -128,14 +128,16 @@ _TRANSACTION_COLUMNS = {
 _ENTRY_COLUMNS = {"transaction_id": "text", "position": "smallint", "account_id": "text", "amount": AMOUNT}
 
 
-async def insert_pending(session: AsyncSession, stored: Stored, state: str = "pending") -> None:
-    """Writes the transaction of a provisional chain event; balances do not move yet. A repeat changes nothing."""
-    if await known(session, [stored.transaction.id]):
-        return
-    await open_accounts(session, [entry.account for entry in stored.transaction.entries])
-    salt = secrets.token_bytes(_SALT_BYTES)
-    row = _row(stored, state, salt, commitment(salt, canonical(stored)), None)
-    await _insert(session, [stored.transaction], [row])
+async def insert_pending(session: AsyncSession, made: Sequence[Stored], state: str = "pending") -> None:
+    """Writes the transactions of a provisional chain event; balances do not move yet. A repeat changes nothing."""
+    there = await known(session, [stored.transaction.id for stored in made])
+    new = [stored for stored in made if stored.transaction.id not in there]
+    await open_accounts(session, [entry.account for stored in new for entry in stored.transaction.entries])
+    rows = []
+    for stored in new:
+        salt = secrets.token_bytes(_SALT_BYTES)
+        rows.append(_row(stored, state, salt, commitment(salt, canonical(stored)), None))
+    await _insert(session, [stored.transaction for stored in new], rows)
 
 
 async def void(session: AsyncSession, ids: Collection[str]) -> None:
@@ -286,7 +288,7 @@ async def pending(session: AsyncSession, chain_id: int, through_block: int, limi
     rows = await session.execute(
         text(
             _PENDING + " WHERE t.state = 'pending' AND t.chain_id = :chain_id AND t.block_number <= :block"
-            " GROUP BY t.id ORDER BY t.block_number, t.log_index LIMIT :limit"
+            " GROUP BY t.id ORDER BY t.block_number, t.log_index, t.seq LIMIT :limit"
         ),
         {"chain_id": chain_id, "block": through_block, "limit": limit},
     )

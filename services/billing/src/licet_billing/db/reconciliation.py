@@ -24,16 +24,22 @@ from licet_billing.domain.reconciliation import (
 from licet_billing.domain.settlement import BatchKey
 
 
-async def balances(session: AsyncSession, chain_id: int, kind: AccountKind) -> dict[tuple[str, str], int]:
-    """Posted balance of each account of a kind, from its entries: (owner, currency) to amount."""
+async def balances(
+    session: AsyncSession, chain_id: int, kind: AccountKind, *, is_open: bool = False
+) -> dict[tuple[str, str], int]:
+    """Posted balance of each account of a kind, from its entries: (owner, currency) to amount.
+
+    With `is_open`, of those alone that are not empty.
+    """
     rows = await session.execute(
         text(
             "SELECT a.owner, a.currency, sum(e.amount * a.normal) AS balance"
             " FROM ledger_entries e JOIN ledger_accounts a ON a.id = e.account_id"
             " JOIN ledger_transactions t ON t.id = e.transaction_id AND t.state = 'posted'"
             " WHERE a.chain_id = :chain_id AND a.kind = :kind GROUP BY a.owner, a.currency"
+            " HAVING NOT :is_open OR sum(e.amount) <> 0"
         ),
-        {"chain_id": chain_id, "kind": str(kind)},
+        {"chain_id": chain_id, "kind": str(kind), "is_open": is_open},
     )
     return {(row.owner, row.currency): int(row.balance) for row in rows}
 
@@ -218,7 +224,7 @@ async def posted_logs(session: AsyncSession, chain_id: int, blocks: Span) -> dic
     """Posted transactions of chain events in these blocks: `block hash:log index` to their entries as text."""
     rows = await session.execute(
         text(
-            "SELECT t.block_hash || ':' || t.log_index AS place,"
+            "SELECT t.block_hash || ':' || t.log_index || coalesce(substring(t.id FROM '/[0-9]+$'), '') AS place,"
             " string_agg(e.account_id || '=' || e.amount, ' ' ORDER BY e.position) AS entries"
             " FROM ledger_transactions t JOIN ledger_entries e ON e.transaction_id = t.id"
             " WHERE t.chain_id = :chain_id AND t.state = 'posted'"
@@ -265,22 +271,6 @@ async def uncovered(session: AsyncSession, chain_id: int) -> int:
     return int(await session.scalar(text(query), {"chain_id": chain_id}) or 0)
 
 
-async def line_currencies(
-    session: AsyncSession, chain_id: int, operator: str, blocks: Span
-) -> dict[tuple[int, int], str]:
-    """Currency of each line that was posted from these blocks, by batch and index."""
-    rows = await session.execute(
-        text(
-            "SELECT i.number, i.position, i.currency FROM ledger_transactions t"
-            " JOIN settlement_items i ON i.settled_by = t.id AND i.chain_id = t.chain_id"
-            " WHERE t.chain_id = :chain_id AND i.operator = :operator"
-            " AND t.block_number > :after AND t.block_number <= :through"
-        ),
-        {"chain_id": chain_id, "operator": operator, "after": blocks.after, "through": blocks.through},
-    )
-    return {(row.number, row.position): row.currency for row in rows}
-
-
 async def batches_posted(
     session: AsyncSession, chain_id: int, operator: str, since: int, again: Span
 ) -> list[Any]:
@@ -320,11 +310,11 @@ async def newest_batch_posted(session: AsyncSession, chain_id: int, operator: st
 
 
 async def settled_in_ledger(session: AsyncSession, key: BatchKey) -> tuple[int, int]:
-    """What the ledger booked for a batch's lines: paid out of the escrow, and lost to the operator."""
+    """What the ledger booked for a batch's lines: drawn from deposits, and lost to the operator."""
     row = (
         await session.execute(
             text(
-                "SELECT coalesce(-sum(e.amount) FILTER (WHERE a.kind = 'clearing'), 0) AS paid,"
+                "SELECT coalesce(-sum(e.amount) FILTER (WHERE a.kind = 'holds'), 0) AS paid,"
                 " coalesce(sum(e.amount) FILTER (WHERE a.kind = 'operator_loss'), 0) AS lost"
                 " FROM settlement_items i JOIN ledger_entries e ON e.transaction_id = i.settled_by"
                 " JOIN ledger_accounts a ON a.id = e.account_id"

@@ -38,6 +38,7 @@ _GRANT_FIELDS = (
     "currency",
     "operator",
     "granted",
+    "window",
 )
 
 

@@ -43,12 +43,19 @@ class NewItem:
     """One line of a new batch; `leaves` are request ids in leaf order."""
 
     deposit_id: str
+    authority: str
+    window: int
     asset_id: str
     currency: str
     payer: str
     amount: int
     payer_root: str
     leaves: tuple[str, ...]
+
+    @property
+    def records(self) -> int:
+        """Number of leaves."""
+        return len(self.leaves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,8 @@ async def _insert_items(session: AsyncSession, key: BatchKey, batch: NewBatch) -
     columns = {
         "position": "integer",
         "deposit_id": "text",
+        "authority": "text",
+        "window": "bigint",
         "asset_id": "text",
         "currency": "text",
         "payer": "text",
@@ -169,12 +178,14 @@ async def _insert_items(session: AsyncSession, key: BatchKey, batch: NewBatch) -
             *_place(key),
             i,
             x.deposit_id,
+            x.authority,
+            x.window,
             x.asset_id,
             x.currency,
             x.payer,
             x.amount,
             x.payer_root,
-            len(x.leaves),
+            x.records,
         )
         for i, x in enumerate(batch.items)
     ]

@@ -59,6 +59,7 @@ class GrantRow(Base, table=True):
     operator: str
     granted: int = Field(sa_type=Amount)
     charged: int = Field(sa_type=Amount)
+    window: int = Field(sa_type=BigInteger)
 
 
 class PlanRow(Base, table=True):
@@ -128,6 +129,8 @@ class ChargeRow(Base, table=True):
     batch: int | None = Field(sa_type=BigInteger, nullable=True)
     item: int | None = Field(sa_type=Integer, nullable=True)
     leaf: int | None = Field(sa_type=Integer, nullable=True)
+    authority: str
+    window: int = Field(sa_type=BigInteger)
 
 
 class TransactionRow(Base, table=True):
@@ -195,6 +198,8 @@ class ItemRow(Base, table=True):
     number: int = Field(sa_type=BigInteger, primary_key=True)
     position: int = Field(primary_key=True)
     deposit_id: str
+    authority: str
+    window: int = Field(sa_type=BigInteger)
     asset_id: str
     currency: str
     payer: str

@@ -22,6 +22,7 @@ class AccountKind(StrEnum):
     RECEIVABLE = "receivable"  # owner: deposit id. Charges beyond what the deposit holds.
     ACCRUED = "accrued"  # owner: deposit id. Charges that no settlement has drawn yet.
     EXITS = "exits"  # owner: deposit id. Money that waits for its withdrawal.
+    HOLDS = "holds"  # owner: operator/batch/asset id. Money that a batch drew and that may still be disputed.
     CLEARING = "clearing"  # owner: contract address. Money that a contract holds on chain.
     EARNINGS = "earnings"  # owner: asset id. Revenue that is not distributed yet.
     PROTOCOL_FEE = "protocol_fee"  # owner: router address. Fees that the treasury has not claimed.
@@ -84,7 +85,9 @@ class TransactionKind(StrEnum):
     EXIT_REQUESTED = "exit_requested"
     EXIT_DRAWN = "exit_drawn"
     WITHDRAWN = "withdrawn"
-    ITEM_SETTLED = "item_settled"
+    LINE_SETTLED = "line_settled"
+    HOLD_RELEASED = "hold_released"
+    DRAW_REFUNDED = "draw_refunded"
     REVENUE_RECEIVED = "revenue_received"
     DISTRIBUTED = "distributed"
     CLAIMED = "claimed"

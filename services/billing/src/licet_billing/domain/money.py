@@ -11,7 +11,10 @@ from licet_billing.domain.usage import Charge, Disposition
 
 @dataclass(frozen=True, slots=True)
 class ChainPosition:
-    """Where a log stands, in which truth: `incarnation` counts how often its block became canonical."""
+    """Where a log stands, in which truth: `incarnation` counts how often its block became canonical.
+
+    `line` tells the lines of one log apart.
+    """
 
     chain_id: int
     block_number: int
@@ -20,11 +23,21 @@ class ChainPosition:
     incarnation: int
     tx_hash: str
     contract: str
+    line: int | None = None
 
     @property
     def id(self) -> str:
-        """Id of what follows from this log in this truth."""
-        return f"chain:{self.chain_id}:{self.block_hash}:{self.log_index}:{self.incarnation}"
+        """Id of what follows from this log, or from a line of it, in this truth."""
+        return f"chain:{self.chain_id}:{self.block_hash}:{self.log_index}:{self.incarnation}{self._line}"
+
+    @property
+    def place(self) -> str:
+        """Where it stands, whatever its truth: block hash, log and line."""
+        return f"{self.block_hash}:{self.log_index}{self._line}"
+
+    @property
+    def _line(self) -> str:
+        return "" if self.line is None else f"/{self.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +81,8 @@ class Withdrawn:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemSettled:
-    """One line of a batch was settled; `paid` is at most `due`."""
+class LineSettled:
+    """One line of a batch was settled; `paid` is at most `due`, and is held for the asset."""
 
     deposit_id: str
     operator: str
@@ -77,9 +90,34 @@ class ItemSettled:
     batch: int
     index: int
     asset_id: str
+    authority: str
+    window: int
     due: int
     paid: int
-    payer_root: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldReleased:
+    """What was held for an asset of a batch left the escrow for the router."""
+
+    operator: str
+    token: str
+    batch: int
+    asset_id: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrawRefunded:
+    """What a line drew left the escrow for its payer's wallet."""
+
+    operator: str
+    token: str
+    batch: int
+    asset_id: str
+    index: int
+    amount: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +151,16 @@ class Claimed:
     amount: int
 
 
-EscrowEvent = Deposited | ExitRequested | ExitDrawn | Withdrawn | ItemSettled
+DepositEvent = Deposited | ExitRequested | ExitDrawn | Withdrawn | LineSettled
+HoldEvent = HoldReleased | DrawRefunded
+EscrowEvent = DepositEvent | HoldEvent
 RouterEvent = RevenueReceived | Distributed | Claimed
 MoneyEvent = EscrowEvent | RouterEvent
 
 
 def moves_money(event: MoneyEvent) -> bool:
     """Whether there is anything to book: an exit that settlements drained pays out 0."""
-    return (event.due if isinstance(event, ItemSettled) else event.amount) > 0
+    return (event.due if isinstance(event, LineSettled) else event.amount) > 0
 
 
 def transaction_of(position: ChainPosition, event: MoneyEvent) -> Transaction:
@@ -129,10 +169,24 @@ def transaction_of(position: ChainPosition, event: MoneyEvent) -> Transaction:
     contract = Account(AccountKind.CLEARING, currency, position.contract)
     if isinstance(event, RevenueReceived | Distributed | Claimed):
         return _router_transaction(position.id, event, currency, contract)
+    if isinstance(event, HoldReleased | DrawRefunded):
+        return _hold_transaction(position.id, event, contract)
     return _escrow_transaction(position.id, event, currency, contract)
 
 
-def _escrow_transaction(id_: str, event: EscrowEvent, currency: Currency, escrow: Account) -> Transaction:
+def hold_account(currency: Currency, event: LineSettled | HoldEvent) -> Account:
+    """Where a batch's draws for an asset wait."""
+    return Account(AccountKind.HOLDS, currency, f"{event.operator}/{event.batch}/{event.asset_id}")
+
+
+def _hold_transaction(id_: str, event: HoldEvent, escrow: Account) -> Transaction:
+    hold = hold_account(escrow.currency, event)
+    is_release = isinstance(event, HoldReleased)
+    kind = TransactionKind.HOLD_RELEASED if is_release else TransactionKind.DRAW_REFUNDED
+    return move(id_, kind, id_, (hold, event.amount), (escrow, -event.amount))
+
+
+def _escrow_transaction(id_: str, event: DepositEvent, currency: Currency, escrow: Account) -> Transaction:
     customer = Account(AccountKind.CUSTOMER, currency, event.deposit_id)
     exits = Account(AccountKind.EXITS, currency, event.deposit_id)
     match event:
@@ -144,22 +198,22 @@ def _escrow_transaction(id_: str, event: EscrowEvent, currency: Currency, escrow
             return move(id_, TransactionKind.EXIT_DRAWN, id_, (exits, amount), (customer, -amount))
         case Withdrawn(amount=amount):
             return move(id_, TransactionKind.WITHDRAWN, id_, (exits, amount), (escrow, -amount))
-        case ItemSettled():
-            return _item_settled(id_, event, customer, escrow)
+        case LineSettled():
+            return _line_settled(id_, event, customer)
         case _:
             assert_never(event)
 
 
-def _item_settled(id_: str, event: ItemSettled, customer: Account, escrow: Account) -> Transaction:
-    """What was paid leaves the escrow; what was not goes back to the customer's position and is operator loss."""
+def _line_settled(id_: str, event: LineSettled, customer: Account) -> Transaction:
+    """What was paid is held; what was not goes back to the customer's position and is operator loss."""
     currency = customer.currency
     shortfall = event.due - event.paid
     return move(
         id_,
-        TransactionKind.ITEM_SETTLED,
+        TransactionKind.LINE_SETTLED,
         id_,
         (Account(AccountKind.ACCRUED, currency, event.deposit_id), event.due),
-        (escrow, -event.paid),
+        (hold_account(currency, event), -event.paid),
         (customer, -shortfall),
         (Account(AccountKind.OPERATOR_LOSS, currency, event.operator), shortfall),
         (Account(AccountKind.UNCOLLECTED, currency, event.operator), -shortfall),

@@ -30,6 +30,7 @@ class Check(StrEnum):
     DEPOSIT_SPENDABLE = "deposit_spendable"
     DEPOSIT_DRAWN = "deposit_drawn"
     DEPOSIT_EXITS = "deposit_exits"
+    HOLDS = "holds"  # what batches drew and may still be disputed
     BATCH_LEAVES = "batch_leaves"  # sum tree over the receipts = what was sent
     BATCH_ROOT = "batch_root"
     BATCH_DOCUMENT = "batch_document"  # the public document = its name and its batch

@@ -13,8 +13,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from licet_billing.domain.usage import DIRECT
+
 # UsageEscrow.MAX_ITEMS.
-MAX_ITEMS: Final = 64
+MAX_ITEMS: Final = 500
+# What settling costs at most, in gas: rounded up from measurements, with a window of a mandate that begins. A node
+# takes no transaction above 2^24 (EIP-7825), and other settlements may come before this one.
+MAX_GAS: Final = 14_000_000
+BATCH_GAS: Final = 80_000
+GROUP_GAS: Final = 110_000
+LINE_GAS: Final = 25_000
 # geth replaces a transaction in its pool only when both fees rise by 10 %; 25 % leaves room for other clients' rules.
 BUMP_NUMERATOR: Final = 5
 BUMP_DENOMINATOR: Final = 4
@@ -73,13 +81,17 @@ class Leaf:
     amount: int
     receipt_hash: bytes
     salt: bytes
+    authority: str = DIRECT
+    window: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One future item: the charges of one deposit for one asset, in leaf order."""
+    """One future item: the charges of one deposit for one asset by one authority, in leaf order."""
 
     deposit_id: str
+    authority: str
+    window: int
     asset_id: str
     currency: str
     charges: tuple[Leaf, ...]
@@ -109,24 +121,31 @@ class Stuck:
     cap: int
 
 
-def compose(charges: Iterable[Leaf], caps: Mapping[str, int]) -> list[Line]:
-    """Groups charges, oldest first, into at most MAX_ITEMS lines.
+def compose(charges: Iterable[Leaf], caps: Mapping[str, int], most: int = MAX_ITEMS) -> list[Line]:
+    """Puts charges, oldest first, into at most `most` lines, those of one asset and currency side by side.
 
     `caps` says what may still be drawn of each currency in the operator's window; a charge that does not fit waits
-    for a later batch, and so do the younger ones of its currency, so that none is overtaken for ever.
+    for a later batch, and so do the younger ones of its currency, so that none is overtaken for ever. Nor does a batch
+    cost more gas than a transaction may have.
     """
-    lines: dict[tuple[str, str], list[Leaf]] = {}
-    left = dict(caps)
+    groups: dict[tuple[str, str], dict[tuple[str, str, int], list[Leaf]]] = {}
+    left, lines, gas = dict(caps), 0, MAX_GAS - BATCH_GAS
     for charge in charges:
-        key = (charge.deposit_id, charge.asset_id)
-        if key not in lines and len(lines) == MAX_ITEMS:
+        of, key = (charge.asset_id, charge.currency), (charge.deposit_id, charge.authority, charge.window)
+        cost = 0 if key in groups.get(of, {}) else LINE_GAS + (0 if of in groups else GROUP_GAS)
+        if cost and (lines == most or cost > gas):
             continue
         if charge.amount > left.get(charge.currency, 0):
             left[charge.currency] = 0
             continue
         left[charge.currency] -= charge.amount
-        lines.setdefault(key, []).append(charge)
-    return [Line(*key, currency=group[0].currency, charges=tuple(group)) for key, group in lines.items()]
+        lines, gas = lines + (1 if cost else 0), gas - cost
+        groups.setdefault(of, {}).setdefault(key, []).append(charge)
+    return [
+        Line(*key, asset_id=asset_id, currency=currency, charges=tuple(leaves))
+        for (asset_id, currency), group in groups.items()
+        for key, leaves in group.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
+from typing import Final
+
+from licet_schemas import settlement
 
 from licet_billing.domain.errors import PlanUnknown, RecordInconsistent
+
+# What a charge that is drawn from the deposit itself names as its authority.
+DIRECT: Final = "0x" + settlement.DIRECT.hex()
 
 
 class Source(StrEnum):
@@ -14,6 +20,7 @@ class Source(StrEnum):
 
     LICENSE = "license"
     DEPOSIT = "deposit"
+    MANDATE = "mandate"
 
 
 class Outcome(IntEnum):
@@ -71,8 +78,8 @@ class UsageRecord:
 class Grant:
     """A spendable right, as licensing states it, and how much of it has been charged.
 
-    `granted` and `charged` are units for a license and smallest currency units for a deposit. `token_id` is the
-    license's token or the deposit's id.
+    `granted` and `charged` are units for a license and smallest currency units for the others. `token_id` is the
+    license's token, the deposit's id or the mandate's, and `window` the mandate's window.
     """
 
     grant_id: str
@@ -90,6 +97,22 @@ class Grant:
     operator: str
     granted: int
     charged: int = 0
+    window: int = 0
+
+    @property
+    def deposit_id(self) -> str:
+        """The deposit that pays what it grants; empty for a license. Raises RecordInconsistent for a wrong address."""
+        if self.source is not Source.MANDATE:
+            return self.token_id if self.source is Source.DEPOSIT else ""
+        try:
+            return "0x" + settlement.deposit_id(self.wallet, self.operator, self.currency).hex()
+        except ValueError as error:
+            raise RecordInconsistent("mandate grant", str(error), "addresses") from error
+
+    @property
+    def authority(self) -> str:
+        """What lets the operator draw: the mandate, or DIRECT."""
+        return self.token_id if self.source is Source.MANDATE else DIRECT
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -134,7 +157,8 @@ class Charge:
     """What billing made of one call.
 
     `value` is units times unit price where a deposit pays, and what the included units would have cost where a
-    license does; `amount` is what the payer owes of it. `deposit_id` is empty for a license.
+    license does; `amount` is what the payer owes of it. `deposit_id` is empty for a license. `authority` is DIRECT,
+    or the mandate in whose `window` it was used.
     """
 
     request_id: str
@@ -149,6 +173,8 @@ class Charge:
     value: int
     amount: int
     disposition: Disposition
+    authority: str = DIRECT
+    window: int = 0
 
     @property
     def quantity(self) -> int:
@@ -201,7 +227,7 @@ def cover(charge: Charge, grant: Grant) -> tuple[Charge, Grant]:
     charged = grant.charged + charge.quantity
     if charged > grant.granted:
         return charge, grant
-    amount = charge.value if charge.source is Source.DEPOSIT else 0
+    amount = 0 if charge.source is Source.LICENSE else charge.value
     billed = replace(charge, amount=amount, disposition=Disposition.BILLED)
     return billed, replace(grant, charged=charged)
 
@@ -221,12 +247,14 @@ def rate(record: UsageRecord, grant: Grant, plan: Plan, *, fenced: bool) -> tupl
         chain_id=plan.key.chain_id,
         operator=plan.server,
         payer=grant.wallet,
-        deposit_id=grant.token_id if grant.source is Source.DEPOSIT else "",
+        deposit_id=grant.deposit_id,
         currency=plan.currency,
         units=record.units,
         unit_price=plan.unit_price,
         value=record.units * plan.unit_price,
         amount=0,
         disposition=Disposition.FENCED if fenced else Disposition.UNCOVERED,
+        authority=grant.authority,
+        window=grant.window,
     )
     return (charge, grant) if fenced or plan.gone else cover(charge, grant)

@@ -7,7 +7,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import groupby
+from typing import Final, Protocol
 
 from licet_schemas import settlement, sumtree
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,9 +17,10 @@ from licet_billing.clients.escrow import Settlement
 from licet_billing.db import charges as charge_rows
 from licet_billing.db import settlement as settlement_rows
 from licet_billing.db.settlement import NewBatch, NewItem
-from licet_billing.db.tables import OUTBOX, ItemRow
+from licet_billing.db.tables import OUTBOX
 from licet_billing.domain.errors import BatchesLost
 from licet_billing.domain.settlement import (
+    MAX_ITEMS,
     Batch,
     BatchKey,
     BatchState,
@@ -31,7 +33,7 @@ from licet_billing.domain.settlement import (
 )
 from licet_billing.events import hash_bytes, settlement_changed
 
-FORMAT: Final = "licet-batch-1"
+FORMAT: Final = "licet-batch-2"
 # Batches that wait for their final block: enough for some minutes of finality, few enough to look at all of them.
 MAX_UNFINISHED: Final = 32
 
@@ -56,21 +58,50 @@ def sum_tree(leaves: Sequence[Leaf]) -> sumtree.SumTree:
     return sumtree.build([sum_leaf(leaf) for leaf in leaves])
 
 
-def item_of_row(row: ItemRow) -> settlement.Item:
-    """A stored line as the contract takes it."""
-    return _item(row.deposit_id, row.asset_id, row.amount, row.payer_root, row.records)
+class _Item(Protocol):
+    """A line of a batch, stored or new."""
+
+    @property
+    def asset_id(self) -> str: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def payer(self) -> str: ...
+    @property
+    def authority(self) -> str: ...
+    @property
+    def window(self) -> int: ...
+    @property
+    def amount(self) -> int: ...
+    @property
+    def payer_root(self) -> str: ...
+    @property
+    def records(self) -> int: ...
 
 
-def _item(deposit_id: str, asset_id: str, amount: int, payer_root: str, records: int) -> settlement.Item:
-    """A deposit has one window, 0."""
-    return settlement.Item(
-        hash_bytes(deposit_id), hash_bytes(asset_id), 0, amount, hash_bytes(payer_root), records
+def groups_of(items: Sequence[_Item]) -> tuple[settlement.Group, ...]:
+    """The lines of a batch as the contract takes them: those of one asset and token stand side by side."""
+    return tuple(
+        settlement.Group(hash_bytes(asset_id), currency, tuple(_item(item) for item in group))
+        for (asset_id, currency), group in groupby(items, lambda item: (item.asset_id, item.currency))
     )
+
+
+def _item(item: _Item) -> settlement.Item:
+    authority, root = hash_bytes(item.authority), hash_bytes(item.payer_root)
+    return settlement.Item(item.payer, authority, item.window, item.amount, root, item.records)
+
+
+def lines_of(items: Sequence[_Item]) -> list[settlement.Line]:
+    """The leaves of a batch."""
+    return settlement.lines_of(groups_of(items))
 
 
 def _new_item(line: Line, tree: sumtree.SumTree) -> NewItem:
     return NewItem(
         deposit_id=line.deposit_id,
+        authority=line.authority,
+        window=line.window,
         asset_id=line.asset_id,
         currency=line.currency,
         payer=line.charges[0].payer,
@@ -83,16 +114,11 @@ def _new_item(line: Line, tree: sumtree.SumTree) -> NewItem:
 def build(lines: Sequence[Line], *, chain_id: int, escrow: str, operator: str, number: int) -> NewBatch:
     """The batch of these lines: its root, and the document whose sha256 its data URI names.
 
-    The document holds the hash and amount of each leaf, nothing of who called what: it proves sums and membership.
+    The document holds the hash and amount of each leaf, nothing of what was called: it proves sums and membership.
     """
     trees = [sum_tree(line.charges) for line in lines]
     items = tuple(_new_item(line, tree) for line, tree in zip(lines, trees, strict=True))
-    root = (
-        "0x"
-        + settlement.batch_tree(
-            [_item(i.deposit_id, i.asset_id, i.amount, i.payer_root, len(i.leaves)) for i in items]
-        ).root.hex()
-    )
+    root = "0x" + settlement.batch_tree(lines_of(items)).root.hex()
     document = {
         "format": FORMAT,
         "chain_id": chain_id,
@@ -111,19 +137,20 @@ async def settlement_of(session: AsyncSession, key: BatchKey) -> Settlement:
     row = await settlement_rows.batch_row(session, key)
     if row is None:
         raise LookupError(key)
-    items = tuple(item_of_row(item) for item in await settlement_rows.items(session, key))
-    return Settlement(key.number, hash_bytes(row.root), f"licet:batch:{row.digest}", items)
+    groups = groups_of(await settlement_rows.items(session, key))
+    return Settlement(key.number, hash_bytes(row.root), f"licet:batch:{row.digest}", groups)
 
 
 def _item_document(item: NewItem, tree: sumtree.SumTree) -> dict[str, object]:
     return {
-        "source": item.deposit_id,
         "asset_id": item.asset_id,
-        "currency": item.currency,
-        "window": 0,
+        "token": item.currency,
+        "payer": item.payer,
+        "authority": item.authority,
+        "window": item.window,
         "amount": str(item.amount),
         "payer_root": item.payer_root,
-        "records": len(item.leaves),
+        "records": item.records,
         "leaves": [["0x" + hash_.hex(), str(amount)] for hash_, amount in tree.levels[0]],
     }
 
@@ -176,11 +203,13 @@ class _Composition:
     caps: Mapping[str, int]
     limit: int
 
-    async def of_open_charges(self, session: AsyncSession, number: int) -> NewBatch | None:
-        """A batch of what is open and fits; None where nothing does."""
+    async def of_open_charges(
+        self, session: AsyncSession, number: int, most: int = MAX_ITEMS
+    ) -> NewBatch | None:
+        """A batch of what is open and fits, of `most` lines; None where nothing does."""
         drawable = [currency for currency, cap in self.caps.items() if cap > 0]
         leaves = await charge_rows.open_leaves(session, self.chain_id, self.operator, drawable, self.limit)
-        lines = compose(leaves, self.caps)
+        lines = compose(leaves, self.caps, most)
         if not lines:
             return None
         return build(lines, chain_id=self.chain_id, escrow=self.escrow, operator=self.operator, number=number)
@@ -193,6 +222,24 @@ class _Composition:
         return any(amount > self.caps.get(currency, amount) for currency, amount in drawn.items())
 
 
+async def halve(
+    session: AsyncSession, batch: Batch, *, escrow: str, caps: Mapping[str, int], limit: int
+) -> BatchKey | None:
+    """Composes a batch of which nothing is signed anew, with half its lines: it costs more than a transaction may.
+
+    None where another replica was faster, or one line alone is too much.
+    """
+    key = batch.key
+    await settlement_rows.lock_sender(session, key.chain_id, key.operator)
+    stored = await settlement_rows.find(session, key)
+    lines = len(await settlement_rows.items(session, key))
+    is_free = stored is not None and stored.state is BatchState.PREPARED and not stored.attempts
+    if not is_free or stored is None or stored.root != batch.root or lines < 2:
+        return None
+    composition = _Composition(key.chain_id, key.operator, escrow, caps, limit)
+    return await _compose_anew(session, stored, composition, lines // 2)
+
+
 async def _recompose(session: AsyncSession, batch: Batch, composition: _Composition) -> BatchKey | None:
     """Composes a batch anew that a lowered cap keeps from ever being taken, under its number.
 
@@ -201,9 +248,15 @@ async def _recompose(session: AsyncSession, batch: Batch, composition: _Composit
     is_free = batch.state is BatchState.PREPARED and not batch.attempts
     if not is_free or not await composition.is_beyond(session, batch.key):
         return None
+    return await _compose_anew(session, batch, composition, MAX_ITEMS)
+
+
+async def _compose_anew(
+    session: AsyncSession, batch: Batch, composition: _Composition, most: int
+) -> BatchKey | None:
     kept = await session.begin_nested()
     await charge_rows.release(session, batch.key)
-    fitting = await composition.of_open_charges(session, batch.key.number)
+    fitting = await composition.of_open_charges(session, batch.key.number, most)
     if fitting is None:
         await kept.rollback()
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
@@ -25,7 +25,6 @@ from licet_billing.domain.money import (
     ChainPosition,
     Claimed,
     Distributed,
-    ItemSettled,
     MoneyEvent,
     RevenueReceived,
     moves_money,
@@ -37,8 +36,6 @@ from licet_billing.domain.usage import Plan
 
 # Pending transactions that one look posts at most; the next look takes the rest.
 POSTING_LIMIT: Final = 500
-# What the escrow names as the token of a deposit that it does not have.
-NO_TOKEN: Final = "0x" + "00" * 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +72,10 @@ def is_ours(event: MoneyEvent, operator: str) -> bool:
     return isinstance(event, RevenueReceived | Distributed | Claimed) or event.operator == operator
 
 
-async def observe_money(session: AsyncSession, position: ChainPosition, event: MoneyEvent) -> None:
-    """Books a money event as pending: it moves no balance before its block is final."""
-    if moves_money(event):
-        await ledger_rows.insert_pending(
-            session, _stored(position, await _in_its_currency(session, position, event))
-        )
+async def observe_money(session: AsyncSession, said: Sequence[tuple[ChainPosition, MoneyEvent]]) -> None:
+    """Books the money events of a log as pending: they move no balance before their block is final."""
+    stored = [_stored(position, event) for position, event in said if moves_money(event)]
+    await ledger_rows.insert_pending(session, stored)
 
 
 async def retract_money(session: AsyncSession, position: ChainPosition, event: MoneyEvent) -> None:
@@ -90,31 +85,15 @@ async def retract_money(session: AsyncSession, position: ChainPosition, event: M
     """
     if not moves_money(event):
         return
-    stored = _stored(position, await _in_its_currency(session, position, event))
+    stored = _stored(position, event)
     await ledger_rows.lock_posting(session, position.chain_id)
     state = (await ledger_rows.known(session, [position.id])).get(position.id)
     if state is None:
-        await ledger_rows.insert_pending(session, stored, state="voided")
+        await ledger_rows.insert_pending(session, [stored], state="voided")
     elif state == "pending":
         await ledger_rows.void(session, [position.id])
     elif state == "posted":
         await _reverse(session, stored)
-
-
-async def _in_its_currency(session: AsyncSession, position: ChainPosition, event: MoneyEvent) -> MoneyEvent:
-    """The event with the token that its line was charged in, where it names none."""
-    if not isinstance(event, ItemSettled) or event.token != NO_TOKEN:
-        return event
-    line = await settlement_rows.item(
-        session, BatchKey(position.chain_id, event.operator, event.batch), event.index
-    )
-    return event if line is None else with_token(event, line.currency)
-
-
-def with_token(event: MoneyEvent, currency: str) -> MoneyEvent:
-    """A settled line of a deposit that left the chain names no token: it has the currency in which it was charged."""
-    nameless = isinstance(event, ItemSettled) and event.token == NO_TOKEN
-    return replace(event, token=currency) if nameless else event
 
 
 async def _reverse(session: AsyncSession, stored: Stored) -> None:
@@ -132,7 +111,7 @@ async def _reverse(session: AsyncSession, stored: Stored) -> None:
     except Overdraft as error:
         raise MissingParent(f"retraction:{error.account_id}") from error
     await ledger_rows.post(session, book.posted)
-    if stored.transaction.kind is TransactionKind.ITEM_SETTLED:
+    if stored.transaction.kind is TransactionKind.LINE_SETTLED:
         await _save_paid(session, stored.transaction, stored.details, paid=None)
 
 
@@ -170,7 +149,7 @@ async def post_final(session: AsyncSession, books: Books, canonical: Mapping[int
     posted = [pending for pending in waiting if _try_post(book, pending.transaction)]
     await ledger_rows.post(session, book.posted, {pending.transaction.id for pending in posted})
     for pending in posted:
-        if pending.transaction.kind is TransactionKind.ITEM_SETTLED:
+        if pending.transaction.kind is TransactionKind.LINE_SETTLED:
             await _save_paid(session, pending.transaction, pending.details, paid=int(pending.details["paid"]))
     return len(posted)
 
@@ -185,18 +164,17 @@ def _try_post(book: Book, transaction: Transaction) -> bool:
 
 async def _fits(session: AsyncSession, pending: Pending) -> bool:
     """A settled line is posted only where it is the line that was sent."""
-    if pending.transaction.kind is not TransactionKind.ITEM_SETTLED:
+    if pending.transaction.kind is not TransactionKind.LINE_SETTLED:
         return True
     details = pending.details
     item = await settlement_rows.item(
         session, _batch_key(pending.transaction, details), int(details["index"])
     )
-    return item is not None and (item.deposit_id, item.asset_id, str(item.amount), item.payer_root) == (
-        details["deposit_id"],
-        details["asset_id"],
-        details["due"],
-        details["payer_root"],
-    )
+    if item is None:
+        return False
+    sent = (item.deposit_id, item.authority, item.window, item.asset_id, item.amount, item.records)
+    names = ("deposit_id", "authority", "window", "asset_id", "due", "records")
+    return tuple(str(value) for value in sent) == tuple(str(details[name]) for name in names)
 
 
 def _batch_key(transaction: Transaction, details: Mapping[str, str | int]) -> BatchKey:

@@ -32,7 +32,7 @@ from licet_billing.domain.reconciliation import (
 from licet_billing.domain.settlement import BatchKey, BatchState, Leaf
 from licet_billing.domain.usage import Disposition, Grant, Plan, PlanKey, Source, rate, terms_of
 from licet_billing.usecases import receipts
-from licet_billing.usecases.batches import item_of_row, sum_tree
+from licet_billing.usecases.batches import lines_of, sum_tree
 
 # Charges or ledger transactions of one page: about 40 ms of rebuilding, for which intake and API wait.
 PAGE: Final = 200
@@ -115,7 +115,7 @@ def _columns(row: ChargeRow, known: _Known) -> dict[str, object]:
     keys = known.keys.get((key.chain_id, plan.server), {})
     digest = receipts.verify(record, segment, domain=known.domain, operator=plan.server, keys=keys)
     charge, _ = rate(record, grant, plan, fenced=True)
-    billed = row.disposition == Disposition.BILLED and charge.source is Source.DEPOSIT
+    billed = row.disposition == Disposition.BILLED and charge.source is not Source.LICENSE
     charge = replace(charge, amount=charge.value if billed else 0, disposition=Disposition(row.disposition))
     expected = charge_rows.columns_of(ReceiptedCharge(charge, record, digest, row.salt, row.record))
     if charge.source is Source.LICENSE:
@@ -200,7 +200,7 @@ def _line(key: BatchKey, item: ItemRow, leaves: Sequence[Leaf]) -> list[Differen
 
 
 def _sides(of: ItemRow | Leaf) -> str:
-    return f"{of.deposit_id} {of.asset_id} {of.currency} {of.payer}"
+    return f"{of.deposit_id} {of.authority} {of.window} {of.asset_id} {of.currency} {of.payer}"
 
 
 def _line_text(sides: set[str], root: str, amount: int, records: int) -> str:
@@ -208,7 +208,7 @@ def _line_text(sides: set[str], root: str, amount: int, records: int) -> str:
 
 
 def _root(batch: Any, items: Sequence[ItemRow]) -> list[Difference]:
-    root = "0x" + settlement.batch_tree([item_of_row(item) for item in items]).root.hex()
+    root = "0x" + settlement.batch_tree(lines_of(items)).root.hex()
     return [] if root == batch.root else [Difference(Check.BATCH_LEAVES, str(batch.number), root, batch.root)]
 
 

@@ -17,7 +17,7 @@ from licet_billing.db.tables import BatchRow, ChargeRow, ItemRow, Reconciliation
 from licet_billing.domain.errors import NotFound
 from licet_billing.domain.ledger import Account, AccountKind
 from licet_billing.domain.settlement import BatchKey, BatchState
-from licet_billing.usecases.batches import item_of_row, sum_tree
+from licet_billing.usecases.batches import lines_of, sum_tree
 
 _ON_CHAIN = frozenset({BatchState.INCLUDED, BatchState.FINAL})
 
@@ -29,7 +29,7 @@ class SettledCharge:
     batch: BatchRow
     item: ItemRow
     steps: Sequence[sumtree.Step]
-    item_proof: Sequence[bytes]
+    line_proof: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ async def charge_with_proof(
     items = await settlement_rows.items(session, key)
     position, leaf = charge.item or 0, charge.leaf or 0
     tree = sum_tree(await charge_rows.leaves_of_item(session, key, position))
-    proof = settlement.batch_tree([item_of_row(item) for item in items]).proof(position)
+    proof = settlement.batch_tree(lines_of(items)).proof(position)
     return charge, SettledCharge(batch, items[position], tree.proof(leaf), proof)
 
 

@@ -14,7 +14,7 @@ from licet_billing.db import evidence as evidence_rows
 from licet_billing.db import reconciliation as rows
 from licet_billing.db import rights
 from licet_billing.domain.ledger import AccountKind
-from licet_billing.domain.money import ItemSettled, MoneyEvent, moves_money, transaction_of
+from licet_billing.domain.money import moves_money, transaction_of
 from licet_billing.domain.reconciliation import (
     Agreed,
     Check,
@@ -32,7 +32,7 @@ from licet_billing.domain.reconciliation import (
     merged,
     nothing_agreed,
 )
-from licet_billing.usecases.chain import Books, is_ours, with_token
+from licet_billing.usecases.chain import Books, is_ours
 from licet_billing.usecases.evidence import SETTLED_AFTER_S
 
 # Names in a result's counts, where the next run finds them.
@@ -67,14 +67,13 @@ class Figures:
     reached: Places
     deposits: Mapping[str, DepositFigures]
     clearing: Owned
+    holds: Owned
     earnings: Owned
     payouts: Owned
     fees: Owned
     logs: Mapping[str, str]
     batches: Sequence[Any]
     uncovered: int
-    # Currency of each line that these logs settle, by batch and index.
-    currencies: Mapping[tuple[int, int], str]
     differences: Sequence[Difference]
 
 
@@ -114,10 +113,9 @@ async def read_figures(session: AsyncSession, books: Books, agreed: Agreed, turn
     }
     new = {part: Span(agreed.reached[part], newest[part]) for part in Part}
     settled = await evidence_rows.newest_charge(session, age_s=SETTLED_AFTER_S)
-    logs, currencies = dict[str, str](), dict[tuple[int, int], str]()
+    logs: dict[str, str] = {}
     for blocks in (turn.spans[Part.BLOCKS], new[Part.BLOCKS]):
         logs |= await rows.posted_logs(session, chain_id, blocks)
-        currencies |= await rows.line_currencies(session, chain_id, operator, blocks)
     return Figures(
         block_number=number,
         block_hash=hash_,
@@ -126,6 +124,7 @@ async def read_figures(session: AsyncSession, books: Books, agreed: Agreed, turn
         reached=newest | {Part.CHARGES: settled},
         deposits=await rows.deposits(session, chain_id),
         clearing=await rows.balances(session, chain_id, AccountKind.CLEARING),
+        holds=await rows.balances(session, chain_id, AccountKind.HOLDS, is_open=True),
         earnings=await rows.balances(session, chain_id, AccountKind.EARNINGS),
         payouts=await rows.balances(session, chain_id, AccountKind.PAYOUTS),
         fees=await rows.balances(session, chain_id, AccountKind.PROTOCOL_FEE),
@@ -134,7 +133,6 @@ async def read_figures(session: AsyncSession, books: Books, agreed: Agreed, turn
             session, chain_id, operator, agreed.reached[Part.BLOCKS], turn.spans[Part.BATCHES]
         ),
         uncovered=await rows.uncovered(session, chain_id),
-        currencies=currencies,
         differences=[
             *await _own_differences(session, chain_id, number),
             *_shortened(agreed.reached[Part.POSTINGS], newest[Part.POSTINGS]),
@@ -171,6 +169,7 @@ async def compare_with_chain(
         await _deposits(chain, figures),
         await _batch_roots(chain, books, figures),
         await _logs(chain, books, figures),
+        await _holds(chain, figures),
         await _router(chain, books, figures),
         await _solvency(chain, books, figures),
     ]
@@ -207,16 +206,14 @@ async def _logs(chain: ChainBooks, books: Books, figures: Figures) -> list[Diffe
     events = [found for span in spans for found in await chain.money_events(span.after + 1, span.through)]
     for position, event in events:
         if is_ours(event, books.operator) and moves_money(event):
-            entries = transaction_of(position, _in_its_currency(event, figures)).entries
-            place = f"{position.block_hash}:{position.log_index}"
-            expected[place] = " ".join(f"{entry.account.id}={entry.amount}" for entry in entries)
+            entries = transaction_of(position, event).entries
+            expected[position.place] = " ".join(f"{entry.account.id}={entry.amount}" for entry in entries)
     return compare_texts(Check.CHAIN_LOGS, expected, figures.logs)
 
 
-def _in_its_currency(event: MoneyEvent, figures: Figures) -> MoneyEvent:
-    if not isinstance(event, ItemSettled):
-        return event
-    return with_token(event, figures.currencies.get((event.batch, event.index), event.token))
+async def _holds(chain: ChainBooks, figures: Figures) -> list[Difference]:
+    on_chain = await chain.holds(list(figures.holds), figures.block_number)
+    return compare(Check.HOLDS, on_chain, _joined(figures.holds))
 
 
 async def _router(chain: ChainBooks, books: Books, figures: Figures) -> list[Difference]:
@@ -233,8 +230,9 @@ async def _router(chain: ChainBooks, books: Books, figures: Figures) -> list[Dif
 
 
 async def _solvency(chain: ChainBooks, books: Books, figures: Figures) -> list[Difference]:
-    """Deposits of this operator <= all that the escrow holds <= its balance. All of the router is in these books.
+    """Deposits, exits and holds of this operator <= all that the escrow holds <= its balance.
 
+    All of the router is in these books.
     Balances are asked of the tokens that the operator draws; a stranger's token could say what it likes, or nothing.
     """
     block = figures.block_number

@@ -15,7 +15,7 @@ from licet_kit.logs import get_logger
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_billing import telemetry
-from licet_billing.clients.escrow import EscrowClient, Look, SettlementRefused
+from licet_billing.clients.escrow import EscrowClient, Look, SettlementRefused, SettlementTooLarge
 from licet_billing.clients.node import Node, hex32
 from licet_billing.db.settlement import Sender
 from licet_billing.domain.errors import BatchesLost
@@ -240,12 +240,33 @@ class Settler:
             async with transaction(self._engine) as session:
                 await sending.store_refusal(session, sender, batch, error.reason)
             return
+        except SettlementTooLarge as error:
+            await self._halve(batch, str(error))
+            return
         now = self._clock.now().timestamp()
         attempt = Attempt(signed.tx_hash, step.nonce, signed.raw, fees, AttemptState.SIGNED, now, 0.0)
         async with transaction(self._engine) as session:
             stored = await sending.store_attempt(session, sender, batch.key, attempt, hex32(settlement.root))
         if stored:
             await self._broadcast(sender, batch, attempt)
+
+    async def _halve(self, batch: Batch, reason: str) -> None:
+        """Composes a batch anew that no node would take, with half of its lines."""
+        chain_id, operator = self._node.chain.chain_id, self._escrow.operator
+        async with reading(self._engine) as session:
+            tokens = await batches.open_currencies(session, chain_id, operator)
+        caps = await self._escrow.caps(tokens)
+        async with transaction(self._engine) as session:
+            halved = await batches.halve(
+                session,
+                batch,
+                escrow=self._escrow.address,
+                caps={token: cap.left for token, cap in caps.items()},
+                limit=self._pace.batch_charges,
+            )
+            if halved is None:
+                await sending.store_doubt(session, batch.key, reason)
+        log.warning("settler.too_large", batch=batch.key.number, halved=halved is not None, reason=reason)
 
     async def _broadcast(self, sender: Sender, batch: Batch, attempt: Attempt) -> None:
         reply = await self._escrow.send(attempt.raw)

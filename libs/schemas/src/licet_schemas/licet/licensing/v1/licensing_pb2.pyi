@@ -28,12 +28,14 @@ class _GrantSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantSour
     DESCRIPTOR: _descriptor.EnumDescriptor
     GRANT_SOURCE_UNSPECIFIED: _GrantSource.ValueType  # 0
     GRANT_SOURCE_LICENSE: _GrantSource.ValueType  # 1
+    GRANT_SOURCE_MANDATE: _GrantSource.ValueType  # 4
     GRANT_SOURCE_DEPOSIT: _GrantSource.ValueType  # 5
 
 class GrantSource(_GrantSource, metaclass=_GrantSourceEnumTypeWrapper): ...
 
 GRANT_SOURCE_UNSPECIFIED: GrantSource.ValueType  # 0
 GRANT_SOURCE_LICENSE: GrantSource.ValueType  # 1
+GRANT_SOURCE_MANDATE: GrantSource.ValueType  # 4
 GRANT_SOURCE_DEPOSIT: GrantSource.ValueType  # 5
 Global___GrantSource: _TypeAlias = GrantSource  # noqa: Y015
 
@@ -597,11 +599,13 @@ class GrantChanged(_message.Message):
     chain_id: _builtins.int
     contract: _builtins.str
     token_id: _builtins.str
+    """The license's token, the deposit's id or the mandate's."""
     window: _builtins.int
+    """Counts a license's terms, or is the window of a mandate."""
     plan_id: _builtins.str
     asset_id: _builtins.str
     granted: _builtins.str
-    """Units for licenses, smallest currency units for deposits; granted = free + leased + suspended + spent + lapsed."""
+    """Units for licenses, smallest currency units for deposits and mandates; granted = free + leased + suspended + spent + lapsed."""
     free: _builtins.str
     leased: _builtins.str
     suspended: _builtins.str
