@@ -13,7 +13,7 @@ import sys
 from typing import Any, Final
 
 from deployment.artifacts import BuildFailed, build
-from deployment.governance import Governance, RoleTableWrong, Terms
+from deployment.governance import DEFAULT_DISPUTE_TIME_S, Governance, RoleTableWrong, Terms
 from deployment.layout import CREATE2_DEPLOYER, NETWORK_SUPPLY, Distribution, Placed, place
 from deployment.sender import Sender, TransactionFailed
 from eth_account import Account
@@ -48,6 +48,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--chain-name", default="local")
     parser.add_argument("--exit-delay-s", type=int, default=DEFAULT_EXIT_DELAY_S)
     parser.add_argument(
+        "--dispute-time-s",
+        type=int,
+        default=DEFAULT_DISPUTE_TIME_S,
+        help="how long what a settlement drew is held for its payers to dispute",
+    )
+    parser.add_argument(
         "--distribution",
         type=pathlib.Path,
         help="who gets the network token, JSON {address: smallest units}; the deployer on development chains",
@@ -74,6 +80,8 @@ def _check(w3: Web3, args: argparse.Namespace) -> bool:
     is_dev = w3.eth.chain_id in DEV_CHAIN_IDS
     if args.exit_delay_s < DEFAULT_EXIT_DELAY_S and not is_dev:
         raise DeploymentRefused(f"an exit delay below {DEFAULT_EXIT_DELAY_S} s needs a development chain")
+    if args.dispute_time_s < DEFAULT_DISPUTE_TIME_S and not is_dev:
+        raise DeploymentRefused(f"a dispute time below {DEFAULT_DISPUTE_TIME_S} s needs a development chain")
     return is_dev
 
 
@@ -161,7 +169,8 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     first_block = _deploy_missing(w3, placed, sender)
     # Where something stood before, only the file knows since when.
     start_block = before.get("start_block", 0) if first_block is None else first_block
-    governance = Governance(w3, placed, Terms(args.exit_delay_s, distribution, reporters), start_block)
+    terms = Terms(args.exit_delay_s, distribution, reporters, args.dispute_time_s)
+    governance = Governance(w3, placed, terms, start_block)
     governance.configure(sender)
     table = governance.read_back(sender.address)
     chains[chain_id] = _entry(args, before, placed, start_block)
@@ -184,7 +193,8 @@ def _print(result: dict[str, Any]) -> None:
     for account, amount in table["network_token"].items():
         print(f"  {account} {int(amount) / 10**18:,.18g}")
     print(
-        f"exit delay {table['exit_delay_s']} s, timelock {table['timelock_delay_s']} s, fee {table['fee_bp']} bp"
+        f"exit delay {table['exit_delay_s']} s, dispute time {table['dispute_time_s']} s, "
+        f"timelock {table['timelock_delay_s']} s, fee {table['fee_bp']} bp"
     )
 
 

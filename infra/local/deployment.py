@@ -18,6 +18,7 @@ from infra.local.paths import CONTRACTS, ROOT, VENV
 from infra.local.profile import read_json
 
 SETTLER_CAP = 10**15  # a thousand million TestUSD a day: the cap is there, and no story meets it
+DISPUTE_TIME_S = 5  # long enough for a script to challenge a line, short enough to wait for before a claim
 TIMEOUT_S = 240  # a cold compile of every contract takes most of a minute on two slow cores
 RPC_TIMEOUT_S = 10
 
@@ -75,6 +76,7 @@ class Deployment:
                 # Governance's choice on a development chain: who serves here also says who owns assets elsewhere.
                 *("--mirror-reporter", self.keyring.address("operator.key")),
                 *("--chain-name", "local-2" if self.second else "local"),
+                *("--dispute-time-s", str(DISPUTE_TIME_S)),
                 *("--private-key-file", str(self.keyring.path("deployer.key"))),
             )
         except DeploymentFailed as error:

@@ -38,6 +38,7 @@ RESTRICTED: Final = {
     ("Directory", "list(bytes32,address)"): DIRECTORY,
     ("Directory", "advance(address,uint8)"): DIRECTORY,
     ("UsageEscrow", "setExitDelay(uint64)"): PARAMETER,
+    ("UsageEscrow", "setDisputeTime(uint64)"): PARAMETER,
     ("RevenueRouter", "setFee(uint16)"): PROTOCOL,
     ("Directory", "pauseEntry(address,uint64)"): PROTOCOL,
     ("MirrorBook", "report(bytes32,address,uint64,bytes32)"): REPORTER,
@@ -53,6 +54,8 @@ _CALL_GAS: Final = 300_000
 _NO_SALT: Final = b"\0" * 32
 _STATUS_NONE: Final = 0
 INITIAL_FEE_BP: Final = 100
+# For how long what a settlement drew is held; its payers look at their receipts once a day.
+DEFAULT_DISPUTE_TIME_S: Final = 24 * 3600
 
 
 class RoleTableWrong(Exception):
@@ -66,6 +69,7 @@ class Terms:
     exit_delay_s: int
     distribution: Distribution
     mirror_reporters: tuple[str, ...] = ()
+    dispute_time_s: int = DEFAULT_DISPUTE_TIME_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Governance:
         self._w3 = w3
         self._placed = placed
         self._exit_delay_s = terms.exit_delay_s
+        self._dispute_time_s = terms.dispute_time_s
         self._reporters = terms.mirror_reporters
         self._from_block = from_block
         self._manager = self._contract("AccessManager")
@@ -155,18 +160,19 @@ class Governance:
                 return bool(self._directory.functions.statusOf(address).call() != _STATUS_NONE)
 
             steps.append(_Step(f"list {name}", is_done, call))
+        # The contract lets the first value of each hold at once; it must not be left for later.
+        delay = self._escrow.functions.setExitDelay(self._exit_delay_s)
+        dispute = self._escrow.functions.setDisputeTime(self._dispute_time_s)
         steps.append(
-            _Step(
-                f"exit delay {self._exit_delay_s} s",
-                # The contract lets the first value hold at once; it must not be left for later.
-                self._exit_delay_was_set,
-                self._escrow.functions.setExitDelay(self._exit_delay_s),
-            )
+            _Step(f"exit delay {self._exit_delay_s} s", lambda: self._was_set("ExitDelaySet"), delay)
+        )
+        steps.append(
+            _Step(f"dispute time {self._dispute_time_s} s", lambda: self._was_set("DisputeTimeSet"), dispute)
         )
         return steps
 
-    def _exit_delay_was_set(self) -> bool:
-        return bool(self._escrow.events.ExitDelaySet().get_logs(from_block=self._from_block))
+    def _was_set(self, event: str) -> bool:
+        return bool(self._escrow.events[event]().get_logs(from_block=self._from_block))
 
     def _hand_over(self) -> list[_Step]:
         """The timelock waits as long as an exit, and gets every role but the governor's, which waits in the manager."""
@@ -207,6 +213,7 @@ class Governance:
             "governor_delay_s": self._manager.functions.hasRole(PROTOCOL, self._governor).call()[1],
             "network_token": self._distributed(),
             "exit_delay_s": self._escrow.functions.exitDelay().call(),
+            "dispute_time_s": self._escrow.functions.disputeTime().call(),
             "fee_bp": self._router.functions.feeBp().call(),
             "treasury": self._router.functions.treasury().call(),
             "listed": {name: self._listed(name) for name in LISTED},
@@ -227,6 +234,7 @@ class Governance:
             "governor_delay_s": self._exit_delay_s,
             "network_token": {account: str(amount) for account, amount in self._distribution.items()},
             "exit_delay_s": self._exit_delay_s,
+            "dispute_time_s": self._dispute_time_s,
             "fee_bp": INITIAL_FEE_BP,
             "treasury": timelock,
             "listed": {name: self._placed[name].address for name in LISTED},

@@ -160,6 +160,7 @@ async def test_the_deployer_keeps_no_role(chain: Anvil, tmp_path: Path) -> None:
     for name, call in (
         ("Directory", ("advance", to_checksum_address(contracts["LicenseSale"]), 2)),
         ("UsageEscrow", ("setExitDelay", 60)),
+        ("UsageEscrow", ("setDisputeTime", 60)),
         ("RevenueRouter", ("setFee", 0)),
         ("Directory", ("pauseEntry", to_checksum_address(contracts["LicenseSale"]), 1)),
         ("MirrorBook", ("report", b"\1" * 32, deployer, 1, b"\0" * 32)),
@@ -231,6 +232,7 @@ async def test_the_deployer_is_no_reporter(chain: Anvil, tmp_path: Path) -> None
         ("AccessManager", "setTargetClosed", "closed_targets"),
         ("Directory", "advance", "listed"),
         ("UsageEscrow", "setExitDelay", "exit_delay_s"),
+        ("UsageEscrow", "setDisputeTime", "dispute_time_s"),
     ],
 )
 async def test_a_setting_that_is_off_fails_the_deployment(
@@ -238,7 +240,7 @@ async def test_a_setting_that_is_off_fails_the_deployment(
 ) -> None:
     contracts = (await deploy_on(chain, tmp_path))["chain"]["contracts"]
     sale = to_checksum_address(contracts["LicenseSale"])
-    args = {"setTargetClosed": (sale, True), "advance": (sale, 2), "setExitDelay": (60,)}[method]
+    args = {"setTargetClosed": (sale, True), "advance": (sale, 2)}.get(method, (60,))
     await _as_timelock(chain, contracts, name, method, *args)
     await chain.advance(EXIT_DELAY_S)
     status, _, error = await run_script(
@@ -262,6 +264,15 @@ async def test_outside_development_chains_an_exit_is_never_short(real_chain: Anv
         "deploy", *arguments_of(real_chain, tmp_path, "--exit-delay-s", 3600, *stated)
     )
     assert (status, error) == (1, "deploy: an exit delay below 259200 s needs a development chain\n")
+    assert await real_chain.block_number() == 0
+
+
+async def test_outside_development_chains_a_dispute_is_never_short(real_chain: Anvil, tmp_path: Path) -> None:
+    stated = stated_in(tmp_path, {OPERATOR.address: SUPPLY})
+    status, _, error = await run_script(
+        "deploy", *arguments_of(real_chain, tmp_path, "--dispute-time-s", 3600, *stated)
+    )
+    assert (status, error) == (1, "deploy: a dispute time below 86400 s needs a development chain\n")
     assert await real_chain.block_number() == 0
 
 
