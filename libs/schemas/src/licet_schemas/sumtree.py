@@ -101,6 +101,25 @@ def build(charges: Sequence[Charge]) -> SumTree:
     return SumTree(tuple(levels))
 
 
+def position(steps: Sequence[Step], count: int) -> int:
+    """Place of the leaf among `count` that these steps lead from. Raises ValueError where they fit none."""
+    found = _position(tuple(step.left for step in steps), count)
+    if found is None:
+        raise ValueError(f"{len(steps)} steps lead from none of {count} leaves")
+    return found
+
+
+def _position(sides: tuple[bool, ...], count: int) -> int | None:
+    if count <= 1:
+        return 0 if count == 1 and not sides else None
+    above = (count + 1) // 2
+    if count % 2 and _position(sides, above) == above - 1:
+        return count - 1  # the last one has no sibling here, and so no step
+    parent = _position(sides[1:], above) if sides else None
+    place = None if parent is None else 2 * parent + sides[0]
+    return place if place is not None and place | 1 < count else None
+
+
 def verify(charge: Charge, steps: Sequence[Step], root: bytes, amount: int) -> bool:
     """Whether the charge is a leaf of the tree with this root whose leaves sum up to `amount`."""
     node = (leaf_hash(charge), charge.amount)

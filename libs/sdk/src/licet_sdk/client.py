@@ -14,7 +14,9 @@ from licet_sdk.config import Config
 
 if TYPE_CHECKING:
     from licet_sdk.chain import Chain
+    from licet_sdk.disputes import Disputes
     from licet_sdk.gate import Gate
+    from licet_sdk.holds import Holds
     from licet_sdk.inference import Answer, Inference, Tensors
     from licet_sdk.licensing import Licensing
     from licet_sdk.lineage import Lineage
@@ -81,6 +83,20 @@ class Client:
 
         return Mandates(self.chain)
 
+    @cached_property
+    def holds(self) -> Holds:
+        """What settlements hold for assets until it may be released."""
+        from licet_sdk.holds import Holds
+
+        return Holds(self.config, self.chain)
+
+    @cached_property
+    def disputes(self) -> Disputes:
+        """Disputes about what was drawn from the caller's deposits."""
+        from licet_sdk.disputes import Disputes
+
+        return Disputes(self.chain, self.usage)
+
     def shares(self, asset_id: str) -> Shares:
         """The shares of an asset, and the caller's wallet among their holders."""
         from licet_sdk.shares import Shares
@@ -124,7 +140,7 @@ class Client:
 
     def close(self) -> None:
         """Closes every connection that was opened."""
-        for name in ("chain", "licensing", "vault", "usage"):
+        for name in ("chain", "holds", "licensing", "vault", "usage"):
             if part := self.__dict__.pop(name, None):
                 part.close()
         while self._others:

@@ -98,52 +98,66 @@ def _certificate(answer: dict[str, Any], domain: bytes, chain: Chain) -> Check:
     return Check("certificate", f"receipt key {key} of operator {operator}, read from the escrow")
 
 
-def _settlement(answer: dict[str, Any], receipt_hash: bytes, chain: Chain) -> list[Check]:
-    charge, settled = answer["charge"], answer["settlement"]
-    item = _item(settled["item"])
-    leaf = sumtree.Charge(
-        receipt_hash, int(charge["amount"]), charge["currency"], charge["payer"], _bytes(charge["salt"])
-    )
-    steps = [sumtree.Step(_bytes(s["hash"]), int(s["sum"]), bool(s["left"])) for s in settled["steps"]]
-    if not sumtree.verify(leaf, steps, item.payer_root, item.amount):
-        raise VerificationFailed("charge_altered", "the charge is not a leaf of the payer's sum tree")
-    operator = Web3.to_checksum_address(settled["operator"])
-    _check_source(answer, item, chain)
-    root = bytes(chain.call("UsageEscrow", "batchRootOf", operator, int(settled["batch"])))
-    proof = [_bytes(p) for p in settled["item_proof"]]
-    if not merkle.verify(settlement.item_leaf(item), proof, root):
-        raise VerificationFailed("batch_altered", f"the item is not in batch {settled['batch']} on chain")
-    return [
-        Check("charge", f"{charge['amount']} is one leaf of {item.records} that sum to {item.amount}"),
-        Check(
-            "settlement", f"batch {settled['batch']}, root 0x{root.hex()} on chain, tx {settled['tx_hash']}"
-        ),
-    ]
-
-
-def _check_source(answer: dict[str, Any], item: settlement.Item, chain: Chain) -> None:
-    """The item draws from a deposit of the charge's payer, in its currency, at the operator that certified the call,
-    and for the asset that was called."""
-    payer, operator, token = chain.call("UsageEscrow", "depositOf", item.source)[:3]
-    charge, certified = answer["charge"], answer["segment"]["certificate"]["operator"]
-    stated = (charge["payer"], certified, charge["currency"], answer["receipt"]["asset_id"])
-    settled_by = answer["settlement"]["operator"]
-    found = (payer.lower(), operator.lower(), token.lower(), "0x" + item.asset_id.hex())
-    if tuple(value.lower() for value in stated) != found or settled_by.lower() != operator.lower():
-        raise VerificationFailed(
-            "charge_misplaced", "the settled item is not of this payer, operator, currency and asset"
-        )
-
-
-def _item(fields: dict[str, Any]) -> settlement.Item:
-    return settlement.Item(
-        _bytes(fields["source"]),
-        _bytes(fields["asset_id"]),
+def line_of(answer: dict[str, Any]) -> settlement.Line:
+    """The line of the batch that the charge was settled with; `_settlement` proves it."""
+    fields = answer["settlement"]["line"]
+    item = settlement.Item(
+        Web3.to_checksum_address(fields["payer"]),
+        _bytes(fields["authority"]),
         int(fields["window"]),
         int(fields["amount"]),
         _bytes(fields["payer_root"]),
         int(fields["records"]),
     )
+    token = Web3.to_checksum_address(fields["token"])
+    return settlement.Line(int(fields["index"]), _bytes(fields["asset_id"]), token, item)
+
+
+def steps_of(answer: dict[str, Any]) -> list[sumtree.Step]:
+    """From the charge to its line's root."""
+    steps = answer["settlement"]["steps"]
+    return [sumtree.Step(_bytes(s["hash"]), int(s["sum"]), bool(s["left"])) for s in steps]
+
+
+def proof_of(answer: dict[str, Any]) -> list[bytes]:
+    """From the line to its batch's root."""
+    return [_bytes(sibling) for sibling in answer["settlement"]["line_proof"]]
+
+
+def _settlement(answer: dict[str, Any], receipt_hash: bytes, chain: Chain) -> list[Check]:
+    charge, settled = answer["charge"], answer["settlement"]
+    line = line_of(answer)
+    item = line.item
+    leaf = sumtree.Charge(
+        receipt_hash, int(charge["amount"]), charge["currency"], charge["payer"], _bytes(charge["salt"])
+    )
+    if not sumtree.verify(leaf, steps_of(answer), item.payer_root, item.amount):
+        raise VerificationFailed("charge_altered", "the charge is not a leaf of the payer's sum tree")
+    _check_line(answer, line)
+    operator = Web3.to_checksum_address(settled["operator"])
+    root = bytes(chain.call("UsageEscrow", "batchRootOf", operator, int(settled["batch"])))
+    if not merkle.verify(settlement.line_leaf(line), proof_of(answer), root):
+        raise VerificationFailed("batch_altered", f"the line is not in batch {settled['batch']} on chain")
+    by = "" if item.authority == settlement.DIRECT else f" by 0x{item.authority.hex()}"
+    return [
+        Check("charge", f"{charge['amount']} is one leaf of {item.records} that sum to {item.amount}"),
+        Check(
+            "settlement",
+            f"batch {settled['batch']}{by}, root 0x{root.hex()} on chain, tx {settled['tx_hash']}",
+        ),
+    ]
+
+
+def _check_line(answer: dict[str, Any], line: settlement.Line) -> None:
+    """The line is of the charge's payer, in its currency, by the operator that certified the call, and for the asset
+    that was called."""
+    charge, certified = answer["charge"], answer["segment"]["certificate"]["operator"]
+    stated = (charge["payer"], certified, charge["currency"], answer["receipt"]["asset_id"])
+    found = (line.item.payer, answer["settlement"]["operator"], line.token, "0x" + line.asset_id.hex())
+    if [value.lower() for value in stated] != [value.lower() for value in found]:
+        raise VerificationFailed(
+            "charge_misplaced", "the settled line is not of this payer, operator, currency and asset"
+        )
 
 
 def _bytes(text: str) -> bytes:

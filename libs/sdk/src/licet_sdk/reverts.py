@@ -101,6 +101,15 @@ _REMEDIES = {
     "UsageEscrow_TooManyAssets": "name 16 assets at most, or none for all of them",
     "UsageEscrow_UnknownMandate": "check the mandate's id, or open it first",
     "UsageEscrow_NotMandatePayer": "use the wallet that pays for the mandate",
+    "UsageEscrow_MandateTooLarge": "amounts of a mandate have 88 bits at most, its calls of a window 24",
+    "UsageEscrow_NotLinePayer": "use the wallet that paid for the call",
+    "UsageEscrow_NothingDrawn": "nothing was drawn for this line, so there is nothing to give back",
+    "UsageEscrow_WrongDisputeStatus": "look at it with `licet dispute show`: a line is challenged once",
+    "UsageEscrow_WrongDisputeTime": "challenge within the dispute time of the settlement; refund after the deadline",
+    "UsageEscrow_NotHeld": "the dispute time is over, and the money was released",
+    "UsageEscrow_NothingToRelease": "wait for the release time, or for the end of a challenge",
+    "UsageEscrow_InvalidVoucherSignature": "sign the voucher with the payer's wallet",
+    "UsageEscrow_StaleVoucher": "sign for more than the last voucher",
     "UsageEscrow_MandateIsRevoked": "the mandate is over; open another one for later use",
 }
 

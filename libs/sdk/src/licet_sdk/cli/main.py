@@ -13,7 +13,7 @@ import stamina
 import typer
 from typer._click.exceptions import ClickException  # typer's own copy of click has no public name
 
-from licet_sdk.cli import abroad, books, doctor, gate, mandate, publisher, usage, wallet
+from licet_sdk.cli import abroad, books, dispute, doctor, gate, mandate, publisher, usage, wallet
 from licet_sdk.cli.output import Output
 from licet_sdk.errors import ConfigError, LicetError
 
@@ -53,6 +53,7 @@ app.add_typer(usage.receipt, name="receipt", help="Signed proof of what was bill
 app.command("claim")(wallet.claim)
 app.command("reconcile")(books.reconcile)
 app.add_typer(gate.gate, name="gate", help="Who may hold the shares of a regulated asset.")
+app.add_typer(dispute.dispute, name="dispute", help="What was drawn, and the receipts behind it.")
 app.add_typer(mandate.mandate, name="mandate", help="What an operator may draw from a deposit.")
 
 

@@ -9,6 +9,7 @@ import typer
 from licet_sdk.cli.money import format_amount, parse_amount
 from licet_sdk.cli.output import Output
 from licet_sdk.cli.session import connect
+from licet_sdk.errors import ChainError
 
 MAX_PLAN_ID = MAX_LICENSE_ID = 2**256 - 1
 MAX_TIME = 2**64 - 1
@@ -135,9 +136,32 @@ def claim(
         list[str], typer.Argument(help="Assets whose revenue to distribute first, children before parents.")
     ],
 ) -> None:
-    """Distributes the assets' revenue and claims what the wallet is owed."""
+    """Releases what settlements held for the assets, distributes their revenue and claims what the wallet is owed."""
     output: Output = context.obj
     client = connect(context)
+    assets = [client.chain.asset_id(slug) for slug in slugs]
+    with output.step("releasing what settlements held"):
+        released = client.holds.release(assets)
+        waiting = [hold for asset_id in assets for hold in client.holds.of(asset_id)]
+    held, until = sum(hold.amount for hold in waiting), max((hold.release_at for hold in waiting), default=0)
     with output.step("claiming"):
-        amount, sent = client.chain.claim([client.chain.asset_id(slug) for slug in slugs])
-    output.show({"claimed": format_amount(amount), "tx_hash": sent.tx_hash}, "claimed")
+        try:
+            amount, sent = client.chain.claim(assets)
+        except ChainError as error:
+            if not held or error.code != "RevenueRouter_NothingToClaim":
+                raise
+            raise ChainError(
+                "revenue_held",
+                f"{format_amount(held)} is held until {until} (Unix time), so that payers can dispute it",
+                "claim again then",
+            ) from error
+    output.show(
+        {
+            "claimed": format_amount(amount),
+            "released": format_amount(released),
+            "held": format_amount(held),
+            "held_until": until,
+            "tx_hash": sent.tx_hash,
+        },
+        "claimed",
+    )

@@ -32,7 +32,7 @@ from licet_indexer.api.models import (
     LicenseOut,
     Listing,
 )
-from licet_indexer.db.reads import open_exits_of, page
+from licet_indexer.db.reads import IS_HELD, open_exits_of, page
 from licet_indexer.domain.rows import Batch, Deposit, Exit, Hold, License
 
 router = APIRouter(prefix="/v1", tags=["rights"])
@@ -115,7 +115,7 @@ async def batches(
     )
 
 
-@router.get("/holds", summary="What settlements hold for assets, oldest first for each operator")
+@router.get("/holds", summary="What settlements still hold for assets, oldest first for each operator")
 async def holds(
     view: View,
     asset_id: HashFilter = None,
@@ -126,7 +126,9 @@ async def holds(
 ) -> Listing[HoldOut]:
     where = {"asset_id": asset_id, "operator": operator, "chain_id": chain_id}
     after = place_from(cursor, _HOLDS)
-    rows = await page(view.session, Hold, where=where, order=[*_HOLDS], after=after, limit=limit + 1)
+    rows = await page(
+        view.session, Hold, where=where, order=[*_HOLDS], after=after, limit=limit + 1, only=IS_HELD
+    )
     return listing(
         rows,
         limit,

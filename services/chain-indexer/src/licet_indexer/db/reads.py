@@ -10,11 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from licet_indexer.db.blocks import StoredEvent, stored_event
 from licet_indexer.db.mirror import TABLE_OF
 from licet_indexer.db.tables import BlockRow, RawEventRow
-from licet_indexer.domain.rows import Exit, RowT
+from licet_indexer.domain.rows import Exit, Hold, RowT
 
 _block = BlockRow.__table__  # type: ignore[attr-defined]
 _raw_event = RawEventRow.__table__  # type: ignore[attr-defined]
 _exit = TABLE_OF[Exit]
+_hold = TABLE_OF[Hold]
+# As in the index of it.
+IS_HELD = _hold.c.paid > _hold.c.refunded + _hold.c.released
 
 Value = int | str | bool
 
@@ -27,13 +30,19 @@ async def page(
     order: Sequence[str],
     after: Sequence[Value] | None,
     limit: int,
+    only: sa.ColumnElement[bool] | None = None,
 ) -> list[RowT]:
-    """Up to `limit` rows that equal `where` (None: any value), after the place `after` in ascending `order`."""
+    """Up to `limit` rows that equal `where` (None: any value), after the place `after` in ascending `order`.
+
+    `only` is a further condition.
+    """
     columns = TABLE_OF[table].c
     chosen = sa.select(TABLE_OF[table]).order_by(*(columns[name] for name in order)).limit(limit)
     for name, value in where.items():
         if value is not None:
             chosen = chosen.where(columns[name] == value)
+    if only is not None:
+        chosen = chosen.where(only)
     if after is not None:
         place = [sa.literal(value, columns[name].type) for name, value in zip(order, after, strict=True)]
         chosen = chosen.where(sa.tuple_(*(columns[name] for name in order)) > sa.tuple_(*place))
