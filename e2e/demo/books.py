@@ -8,7 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from licet_sdk.chain import Chain
 from licet_sdk.cli.money import format_amount
+from licet_sdk.client import Client
+from licet_sdk.holds import Holds
 from web3 import Web3
 from web3.types import RPCEndpoint
 
@@ -143,6 +146,23 @@ def ledger(world: World) -> list[str]:
         )
     check(figures, "the ledger has posted transactions")
     return figures
+
+
+def release(client: Client, chain: Chain, asset_ids: list[str]) -> int:
+    """Waits until the dispute time of all that is held for these assets is over, and brings it to the router."""
+    holds = Holds(client.config, chain)
+    try:
+        released = 0
+
+        def is_over() -> bool:
+            nonlocal released
+            released += holds.release(asset_ids)
+            return not any(holds.of(asset_id) for asset_id in asset_ids)
+
+        eventually(is_over, "the dispute time is over and what was held is released", 60)
+        return released
+    finally:
+        holds.close()
 
 
 def holds_claim(world: World, log: Any) -> bool:

@@ -231,8 +231,9 @@ def reconcile(world: World, notes: Notes) -> list[str]:
 
 
 def claim(world: World, notes: Notes) -> list[str]:
-    """The owner distributes and claims the revenue."""
+    """What was settled is released after its dispute time; the owner distributes and claims the revenue."""
     publisher = world.client("publisher")
+    released = books.release(publisher, publisher.chain, [notes["asset_id"]])
     before = publisher.chain.balance()
     try:
         claimed, _ = publisher.chain.claim([notes["asset_id"]])
@@ -246,6 +247,7 @@ def claim(world: World, notes: Notes) -> list[str]:
     paid = claims[-1]
     eventually(lambda: books.holds_claim(world, paid), "the claim is final and in the ledger")
     return [
+        f"chain: {format_amount(released)} tUSD of settled use released after the dispute time",
         f"chain: the owner's balance rose by {format_amount(paid['args']['amount'])} tUSD in "
         f"{paid['transactionHash'].to_0x_hex()}",
         *books.ledger(world),

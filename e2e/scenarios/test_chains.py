@@ -14,6 +14,7 @@ import httpx2
 import pytest
 from licet_sdk.chain import Chain, PlanOffer
 from licet_sdk.errors import ChainError
+from licet_sdk.holds import Holds
 from web3 import Web3
 
 from e2e.demo import books, calls, story
@@ -166,11 +167,15 @@ def test_use_is_settled_on_the_chain_of_its_deposit(chains: TwoChains) -> None:
     eventually(lambda: calls.through(world, notes, PAYER, rows).shape == (ROWS, 2), "the call is answered")
     due = ROWS * story.UNIT_PRICE
 
+    holds = Holds(world.client(SELLER).config, chains.away(SELLER))
+
     def settled() -> bool:
         world.operator().usage.settle()
+        holds.release([chains.asset_id])
         return _pending(chains) == due
 
     eventually(settled, "the use is settled on the other chain", 60)
+    holds.close()
     assert (
         world.client(PAYER).chain.call("UsageEscrow", "depositOf", bytes.fromhex(deposit_id[2:]))[0] == NOBODY
     )

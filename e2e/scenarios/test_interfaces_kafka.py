@@ -72,10 +72,10 @@ def chain_key(said: str, value: Any) -> str:
         payload = payload.terms
     groups = [g.split(":") for g in re.findall(r"`([\w:]+)`", said)]
     have = {f.name for f in payload.DESCRIPTOR.fields}
-    # A settled item names its asset too, yet belongs to its operator's batch.
+    # A settled group names its asset too, and a dispute its payer, yet each belongs to its operator's batch.
     batch = {"batch", "operator"} <= have
     asset = [said.split(";", maxsplit=1)[0]]
-    for group in groups if batch else [*groups[:-1], asset, groups[-1]]:
+    for group in groups[-1:] if batch else [*groups[:-1], asset, groups[-1]]:
         if have.issuperset(group):
             return ":".join(str(getattr(payload, f)) for f in group)
     raise AssertionError(f"the page names no key for {payload.DESCRIPTOR.name}")

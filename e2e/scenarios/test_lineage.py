@@ -103,6 +103,7 @@ def test_revenue_goes_up_the_lineage_and_to_contributors(installation: Installat
 
     def settled() -> bool:
         world.operator().usage.settle()
+        world.client("publisher").holds.release([lab.asset_id])
         return _pending(installation, lab.asset_id) == earned
 
     eventually(settled, "price and use have come in", 60)

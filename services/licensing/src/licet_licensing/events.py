@@ -48,22 +48,27 @@ class Contracts:
         return self.by_chain[chain_id][2]
 
 
-def fact_of(event: chain.ChainEvent, contracts: Contracts) -> Fact | None:
-    """What the event says of a right; None for events that no right depends on."""
-    read = _READERS.get(event.WhichOneof("payload") or "")
-    said = read(event, contracts) if read else None
-    if said is None:
-        return None
-    subject, kind, body = said
-    return Fact(
-        chain_id=event.chain_id,
-        block_hash=event.block_hash,
-        place=Place(event.block_number, event.log_index),
-        subject=subject,
-        kind=kind,
-        body=body,
-        incarnation=event.incarnation,
-        standing=event.kind == chain.EVENT_KIND_OBSERVED,
+def facts_of(event: chain.ChainEvent, contracts: Contracts) -> tuple[Fact, ...]:
+    """What the event says of rights, each one once; nothing for events that no right depends on."""
+    payload = event.WhichOneof("payload") or ""
+    if payload == "group_settled":
+        said = _shortfalls(event, contracts)
+    else:
+        read = _READERS.get(payload)
+        found = read(event, contracts) if read else None
+        said = [] if found is None else [found]
+    return tuple(
+        Fact(
+            chain_id=event.chain_id,
+            block_hash=event.block_hash,
+            place=Place(event.block_number, event.log_index),
+            subject=subject,
+            kind=kind,
+            body=body,
+            incarnation=event.incarnation,
+            standing=event.kind == chain.EVENT_KIND_OBSERVED,
+        )
+        for subject, kind, body in said
     )
 
 
@@ -178,13 +183,21 @@ def _deposit(name: str) -> Callable[[chain.ChainEvent, Contracts], Said]:
     return read
 
 
-def _settled(event: chain.ChainEvent, contracts: Contracts) -> Said | None:
-    said = event.item_settled
-    shortfall = parse_amount(said.due) - parse_amount(said.paid)
-    if not shortfall:
-        return None
-    subject = f"deposit:{event.chain_id}:{contracts.escrow(event.chain_id)}:{said.source}"
-    return subject, FactKind.DEPOSIT_SHORTFALL, {"operator": said.operator, "amount": str(shortfall)}
+def _shortfalls(event: chain.ChainEvent, contracts: Contracts) -> list[Said]:
+    """What the lines of a group asked of each deposit in vain; several may be of one deposit."""
+    said, missing = event.group_settled, dict[str, int]()
+    for line in said.lines:
+        if shortfall := parse_amount(line.due) - parse_amount(line.paid):
+            missing[line.deposit_id] = missing.get(line.deposit_id, 0) + shortfall
+    prefix = f"deposit:{event.chain_id}:{contracts.escrow(event.chain_id)}"
+    return [
+        (
+            f"{prefix}:{deposit}",
+            FactKind.DEPOSIT_SHORTFALL,
+            {"operator": said.operator, "amount": str(amount)},
+        )
+        for deposit, amount in missing.items()
+    ]
 
 
 # A withdrawal changes nothing here: what it pays out left the total with the request.
@@ -201,7 +214,6 @@ _READERS: dict[str, Callable[[chain.ChainEvent, Contracts], Said | None]] = {
     "deposited": _deposit("deposited"),
     "exit_requested": _deposit("exit_requested"),
     "exit_drawn": _deposit("exit_drawn"),
-    "item_settled": _settled,
 }
 
 

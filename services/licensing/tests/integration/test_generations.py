@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from licet_licensing.domain.codes import Code
-from licet_licensing.events import Contracts, fact_of
+from licet_licensing.events import Contracts, facts_of
 from licet_licensing.testing.words import (
     ALICE,
     ASSET_ID,
@@ -109,11 +109,9 @@ async def test_a_reorganisation_takes_a_migration_back(world: World) -> None:
 
 def test_a_license_is_named_by_the_contract_that_issued_it() -> None:
     contracts = Contracts({CHAIN_ID: (NEXT, PLANBOOK, ESCROW)}, {CHAIN_ID: (LICENSE,)})
-    first = fact_of(migrated(8), contracts)
-    assert first is not None
+    [first] = facts_of(migrated(8), contracts)
     assert first.subject == f"license:{CHAIN_ID}:{LICENSE}:1"
     fresh = chain.LicenseRenewed(token_id=str((1 << 64) + 1), plan_id="1", asset_id=ASSET_ID)
-    second = fact_of(event(9, license_renewed=fresh), contracts)
-    assert second is not None
+    [second] = facts_of(event(9, license_renewed=fresh), contracts)
     assert second.subject == f"license:{CHAIN_ID}:{NEXT}:{(1 << 64) + 1}"
-    assert fact_of(planned(), contracts) is not None
+    assert facts_of(planned(), contracts)

@@ -70,7 +70,7 @@ class Consumers:
             block_hash=event.block_hash,
             standing=event.kind == chain.EVENT_KIND_OBSERVED,
             asset_id=events.asset_of(event),
-            fact=events.fact_of(event, self.contracts),
+            facts=events.facts_of(event, self.contracts),
             sent_at=message.timestamp,
         )
 

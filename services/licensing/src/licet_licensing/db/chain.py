@@ -51,9 +51,9 @@ async def lock_subjects(session: AsyncSession, subjects: Collection[str]) -> Non
 
 async def keep_facts(session: AsyncSession, facts: Sequence[Fact]) -> None:
     """Keep each fact unless something newer is known of the same event."""
-    newest: dict[tuple[int, str, int], Fact] = {}
+    newest: dict[tuple[int, str, int, str], Fact] = {}
     for fact in facts:
-        key = (fact.chain_id, fact.block_hash, fact.place.log_index)
+        key = (fact.chain_id, fact.block_hash, fact.place.log_index, fact.subject)
         if key not in newest or newest[key].rank < fact.rank:
             newest[key] = fact
     if not newest:
@@ -64,7 +64,7 @@ async def keep_facts(session: AsyncSession, facts: Sequence[Fact]) -> None:
     given = tuple_(statement.excluded.incarnation, ~statement.excluded.standing)
     await session.execute(
         statement.on_conflict_do_update(
-            index_elements=[FACTS.c.chain_id, FACTS.c.block_hash, FACTS.c.log_index],
+            index_elements=[FACTS.c.chain_id, FACTS.c.block_hash, FACTS.c.log_index, FACTS.c.subject],
             set_={"incarnation": statement.excluded.incarnation, "standing": statement.excluded.standing},
             where=known < given,
         )

@@ -88,14 +88,15 @@ class MirrorRow(Base, table=True):
 
 
 class FactRow(Base, table=True):
-    """One contract event in one block, standing or retracted; `incarnation` counts how often its block returned."""
+    """What one contract event in one block says of a right, standing or retracted; `incarnation` counts how often
+    its block returned."""
 
     __tablename__ = "facts"
     chain_id: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
     block_hash: str = Field(primary_key=True)
     log_index: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    subject: str = Field(primary_key=True)
     block_number: int = Field(sa_type=BigInteger)
-    subject: str
     kind: str
     body: dict[str, Any] = Field(sa_type=JSONB)
     incarnation: int

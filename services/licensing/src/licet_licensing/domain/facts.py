@@ -40,7 +40,7 @@ class FactKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One event as it is kept. `subject` is what it speaks of: `<asset|plan|license|deposit>:<key>`.
+    """What one event says of one thing. `subject` is what that is: `<asset|plan|license|deposit>:<key>`.
 
     `body` holds the event's own words as text and numbers. Of two messages about one event, the one of the higher
     `incarnation` is newer, and within one incarnation a retraction is newer than an observation.

@@ -174,19 +174,13 @@ def exit_requested(number: int, total: int) -> chain.ChainEvent:
 def settled(
     number: int, due: int, paid: int, *, operator: str = OPERATOR, index: int = 0
 ) -> chain.ChainEvent:
-    payload = chain.ItemSettled(
-        operator=operator,
-        batch=1,
-        index=index,
-        source=DEPOSIT_ID,
-        asset_id=ASSET_ID,
-        token=CURRENCY,
-        due=str(due),
-        paid=str(paid),
-        payer_root="0x" + "00" * 32,
-        records=1,
-    )
-    return event(number, index, item_settled=payload)
+    # Two lines of the deposit, as where it is drawn from by two authorities.
+    parts = ((due - due // 2, paid - paid // 2), (due // 2, paid // 2))
+    lines = [
+        chain.SettledLine(deposit_id=DEPOSIT_ID, due=str(of), paid=str(got), records=1) for of, got in parts
+    ]
+    payload = chain.GroupSettled(operator=operator, batch=1, asset_id=ASSET_ID, token=CURRENCY, lines=lines)
+    return event(number, index, group_settled=payload)
 
 
 def exit_drawn(number: int, total: int) -> chain.ChainEvent:

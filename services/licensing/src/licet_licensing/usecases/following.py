@@ -44,14 +44,14 @@ FINALISE_LIMIT = 200
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An event as it came: where it stands, what it says of a right (if anything), and when it was sent."""
+    """An event as it came: where it stands, what it says of rights (if anything), and when it was sent."""
 
     chain_id: int
     block_number: int
     block_hash: str
     standing: bool
     asset_id: str | None
-    fact: Fact | None
+    facts: tuple[Fact, ...]
     sent_at: datetime
 
 
@@ -65,7 +65,7 @@ class _Outcome:
 
 async def hear_events(session: AsyncSession, heard: Sequence[Heard], now: datetime) -> None:
     """Take in chain events, each once, in whatever order they come."""
-    facts = [event.fact for event in heard if event.fact is not None]
+    facts = [fact for event in heard for fact in event.facts]
     subjects = {fact.subject for fact in facts}
     planned = {str(fact.body["plan_key"]) for fact in facts if fact.kind is FactKind.PLAN_CREATED}
     if planned:
