@@ -52,4 +52,9 @@ abstract contract EscrowStorage is AccessManaged, ReentrancyGuardTransient {
     function _currentDisputeTime() internal view returns (uint64) {
         return _disputeTime.isSet() ? uint64(_disputeTime.value()) : INITIAL_DISPUTE_TIME;
     }
+
+    /// @dev Keeps the router of the newest settlement, for what is released once the escrow is retired.
+    function _useRouter(IRevenueRouter router) internal {
+        if (_router != router) _router = router;
+    }
 }

@@ -221,7 +221,7 @@ contract UsageEscrow is EscrowViews {
         if (_directory.statusOf(address(this)) == IDirectory.Status.Retired) revert UsageEscrow_Retired();
         router = IRevenueRouter(_directory.activeOf(Names.REVENUE_ROUTER));
         if (address(router) == address(0)) revert UsageEscrow_NoRouter();
-        if (_router != router) _router = router;
+        _useRouter(router);
     }
 
     function _countItems(Group[] calldata groups) private pure returns (uint256 count) {
@@ -284,9 +284,11 @@ contract UsageEscrow is EscrowViews {
 
     /// @dev Draws what can be drawn for a line, 0 where that is nothing.
     function _draw(bytes32 depositId, Line memory line) private returns (uint128) {
-        if (line.authority == 0) return line.window == 0 ? _book.draw(depositId, line.amount, true) : 0;
-        (bool isMandate, uint128 paid) = _mandates.draw(_book, depositId, line);
-        return isMandate ? paid : _vouchers.draw(_book, depositId, line);
+        if (line.authority != 0) {
+            (bool isMandate, uint128 paid) = _mandates.draw(_book, depositId, line);
+            return isMandate ? paid : _vouchers.draw(_book, depositId, line);
+        }
+        return line.window != 0 ? 0 : _book.draw(depositId, line.amount, true);
     }
 
     /// @dev Runs the extension's function of the same name with the same arguments, and ends as it ends.

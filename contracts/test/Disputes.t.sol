@@ -227,6 +227,16 @@ contract DisputesTest is DisputeBase {
         assertEq(escrow.contradict(line, proofs[0], line, proofs[1]), line.line.amount);
     }
 
+    function test_contradict_RevertWhen_TheLineIsNamedAfterAnotherOperator() external {
+        IDisputes.SettledLine memory alias_ = settled;
+        alias_.operator = stranger;
+        vm.expectRevert(abi.encodeWithSelector(IDisputes.UsageEscrow_NoContradiction.selector, lineId));
+        escrow.contradict(settled, _shown(0), alias_, _shown(0));
+        bytes32 aliasId = _lineId(alias_);
+        vm.expectRevert(abi.encodeWithSelector(IDisputes.UsageEscrow_LineNotSettled.selector, aliasId));
+        escrow.contradict(alias_, _shown(0), settled, _shown(0));
+    }
+
     function test_contradict_EndsAnOpenChallenge() external {
         SumTree.Charge[CALLS] memory again = _charges(10);
         again[2].receiptHash = charges[0].receiptHash;

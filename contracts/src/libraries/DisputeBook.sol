@@ -162,7 +162,9 @@ library DisputeBook {
         bytes32 otherId = _requireSettled(operator, other);
         if (!_isCharged(charged, settled.line)) revert IDisputes.UsageEscrow_InvalidCharge(lineId);
         if (!_isCharged(otherCharged, other.line)) revert IDisputes.UsageEscrow_InvalidCharge(otherId);
-        bool isOne = lineId == otherId && SumTree.isSamePath(charged.steps, otherCharged.steps);
+        // A line under another operator's name would be this one, and yet not be.
+        bool isOne = other.operator != settled.operator
+            || (lineId == otherId && SumTree.isSamePath(charged.steps, otherCharged.steps));
         if (isOne || charged.charge.receiptHash != otherCharged.charge.receiptHash) {
             revert IDisputes.UsageEscrow_NoContradiction(lineId);
         }
