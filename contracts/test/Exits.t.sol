@@ -146,8 +146,8 @@ contract ExitsTest is Base {
     /// @dev A function that a static call can run changes no state.
     function _isView(string memory json, string memory signature) private view returns (bool) {
         string memory head = vm.split(signature, "(")[0];
-        for (uint256 i = 0; vm.keyExistsJson(json, string.concat(".abi[", vm.toString(i), "]")); ++i) {
-            string memory at = string.concat(".abi[", vm.toString(i), "]");
+        for (uint256 i = 0; vm.keyExistsJson(json, string.concat("$[", vm.toString(i), "]")); ++i) {
+            string memory at = string.concat("$[", vm.toString(i), "]");
             if (!vm.keyExistsJson(json, string.concat(at, ".stateMutability"))) continue;
             if (!vm.keyExistsJson(json, string.concat(at, ".name"))) continue;
             if (keccak256(bytes(vm.parseJsonString(json, string.concat(at, ".name")))) != keccak256(bytes(head))) {
@@ -163,7 +163,8 @@ contract ExitsTest is Base {
         uint256 known;
         for (uint256 c = 0; c < 11; ++c) {
             string memory name = _contracts()[c];
-            string memory json = vm.readFile(string.concat("out/", name, ".sol/", name, ".json"));
+            // What `make abi` has written: each look takes the whole text along, and an artifact is far longer.
+            string memory json = vm.readFile(string.concat("../libs/schemas/src/licet_schemas/abi/", name, ".json"));
             string[] memory signatures = _functionsOf(name);
             for (uint256 i = 0; i < signatures.length; ++i) {
                 if (_isView(json, signatures[i])) continue;
