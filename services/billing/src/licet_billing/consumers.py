@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from licet_billing import events, telemetry
 from licet_billing.db.tables import OUTBOX, TABLES
 from licet_billing.domain.errors import GrantUnknown, MissingParent, PlanUnknown, ReceiptKeyUnknown
-from licet_billing.usecases import chain, intake, waiting
+from licet_billing.usecases import answering, chain, intake, waiting
 
 USAGE_GROUP: Final = "billing.usage"
 GRANT_GROUP: Final = "billing.grant"
@@ -71,6 +71,8 @@ class Consumers:
         match event.WhichOneof("payload"):
             case "plan_created" | "operator_key_set" if retracted:
                 await chain.retract_state(session, events.position(event))
+            case "charge_challenged":
+                await self._on_challenge(session, event, retracted=retracted)
             case "plan_created":
                 await self._on_plan(session, event)
             case "operator_key_set":
@@ -87,6 +89,11 @@ class Consumers:
         key = events.operator_key(event)
         if await chain.observe_operator_key(session, key):
             await waiting.release_for(session, USAGE_GROUP, ReceiptKeyUnknown(key.operator, key.receipt_key))
+
+    async def _on_challenge(self, session: AsyncSession, event: ChainEvent, *, retracted: bool) -> None:
+        challenge = events.challenge(event)
+        if challenge.batch.operator == self.serving.operator:
+            await answering.observe(session, challenge, retracted=retracted)
 
     async def _on_money(self, session: AsyncSession, event: ChainEvent, *, retracted: bool) -> None:
         told = events.money_events(event)

@@ -15,9 +15,10 @@ from licet_schemas.licet.licensing.v1 import licensing_pb2
 from licet_schemas.licet.usage.v1 import usage_pb2
 
 from licet_billing.domain import money
+from licet_billing.domain.challenges import Challenge
 from licet_billing.domain.errors import RecordInconsistent
 from licet_billing.domain.receipts import OperatorKey, SignedSegment
-from licet_billing.domain.settlement import BatchStatus
+from licet_billing.domain.settlement import BatchKey, BatchStatus
 from licet_billing.domain.usage import Grant, Outcome, Plan, PlanKey, Source, UsageRecord
 
 _OUTCOMES = frozenset(int(outcome) for outcome in Outcome)
@@ -162,6 +163,13 @@ def money_events(event: chain_pb2.ChainEvent) -> list[tuple[money.ChainPosition,
         return [(replace(place, line=line.index), line) for line in _lines_settled(event.group_settled)]
     found = _escrow_event(event) or _router_event(event)
     return [] if found is None else [(place, found)]
+
+
+def challenge(event: chain_pb2.ChainEvent) -> Challenge:
+    """The challenge of a ChargeChallenged event."""
+    said = event.charge_challenged
+    key = BatchKey(event.chain_id, said.operator, said.batch)
+    return Challenge(said.line_id, key, said.index, said.position, said.deadline)
 
 
 def _escrow_event(event: chain_pb2.ChainEvent) -> money.EscrowEvent | None:

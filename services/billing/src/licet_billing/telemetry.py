@@ -10,6 +10,7 @@ CHARGES = _meter.create_counter("licet.billing.charges", description="Calls char
 COVERED = _meter.create_counter("licet.billing.covered", description="Losses that their grant covered later")
 POSTED = _meter.create_counter("licet.billing.posted", description="Final chain events posted in the ledger")
 BROADCASTS = _meter.create_counter("licet.billing.broadcasts", description="Settlements sent, by outcome")
+ANSWERS = _meter.create_counter("licet.billing.answers", description="Answers to challenges, by outcome")
 STOPPED = _meter.create_counter(
     "licet.billing.settlement_stopped", description="Looks at which settlement needed a person, by reason"
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 import aiohttp
@@ -16,6 +16,7 @@ from web3.logs import DISCARD
 
 from licet_billing.clients.node import LOG_RANGE, NodeUnavailable, answering, contract, hex32
 from licet_billing.clients.signer import SignedTransaction, Signer
+from licet_billing.domain.challenges import Shown
 from licet_billing.domain.settlement import Answer, Batch, Cap, Fees, Inclusion, Reply, Sighting
 
 # The estimate holds for the state it was made on; other settlements and exits may come first.
@@ -171,7 +172,14 @@ class EscrowClient:
     async def sign(self, settlement: Settlement, nonce: int, fees: Fees) -> SignedTransaction:
         """Signs a settlement. Raises SettlementRefused, with the contract's reason, where it would revert, and
         SettlementTooLarge where it costs more than a transaction may."""
-        call = self._call(settlement)
+        return await self._signed(self._call(settlement), nonce, fees)
+
+    async def sign_answer(self, shown: Shown, nonce: int, fees: Fees) -> SignedTransaction:
+        """Signs the answer to a challenge. Raises SettlementRefused, with the contract's reason, where it would
+        revert."""
+        return await self._signed(self._answer(shown), nonce, fees)
+
+    async def _signed(self, call: Any, nonce: int, fees: Fees) -> SignedTransaction:
         gas = await self._estimate(call)
         transaction = {
             "type": 2,
@@ -185,6 +193,39 @@ class EscrowClient:
             "data": call._encode_transaction_data(),
         }
         return await self._signer.sign(transaction)
+
+    def _answer(self, shown: Shown) -> Any:
+        checksum = self._w3.to_checksum_address
+        line, item, charge, segment = shown.line, shown.line.item, shown.charge, shown.segment
+        settled = (
+            checksum(shown.batch.operator),
+            shown.batch.number,
+            (line.index, line.asset_id, checksum(line.token), *self._item(item)),
+            list(shown.line_proof),
+        )
+        leaf = (
+            charge.receipt_hash,
+            charge.amount,
+            checksum(charge.currency),
+            checksum(charge.payer),
+            charge.salt,
+        )
+        steps = [(step.hash, step.sum, step.left) for step in shown.steps]
+        certificate = (
+            checksum(segment.operator),
+            checksum(segment.replica),
+            segment.valid_from,
+            segment.valid_until,
+        )
+        signed = (
+            astuple(shown.receipt),
+            list(segment.path),
+            (segment.root, segment.receipts),
+            segment.signature,
+            certificate,
+            segment.certificate_signature,
+        )
+        return self._escrow.functions.answer(settled, (leaf, steps), signed)
 
     async def _estimate(self, call: Any) -> int:
         async with answering():

@@ -302,6 +302,15 @@ async def receipt_hashes(session: AsyncSession, request_ids: Collection[str]) ->
     return {row.request_id: row.receipt_hash for row in rows}
 
 
+async def record(session: AsyncSession, request_id: str) -> bytes:
+    """The usage record of a charged request as it came."""
+    return bytes(
+        await session.scalar(
+            text("SELECT record FROM charges WHERE request_id = :request_id"), {"request_id": request_id}
+        )
+    )
+
+
 async def leaves_of_item(session: AsyncSession, key: BatchKey, position: int) -> list[Leaf]:
     """The charges of one line of a batch, in leaf order."""
     rows = await session.execute(

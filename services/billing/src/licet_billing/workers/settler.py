@@ -40,6 +40,7 @@ from licet_billing.domain.settlement import (
     next_step,
 )
 from licet_billing.usecases import batches, sending
+from licet_billing.workers.answerer import Answerer
 from licet_billing.workers.leader import Leadership, leadership
 from licet_billing.workers.passing import SUSPECTS, passes
 
@@ -73,6 +74,9 @@ class Settler:
         self._escrow = escrow
         self._clock = clock
         self._pace = pace
+        self._answerer = Answerer(
+            engine=engine, escrow=escrow, clock=clock, resend_after_s=pace.timing.resend_after_s
+        )
         self._prepared_at = float("-inf")
         self._unexplained: Counter[BatchKey] = Counter()
         self._stuck: tuple[Stuck, ...] = ()
@@ -118,7 +122,9 @@ class Settler:
         async with transaction(self._engine) as session:
             await sending.reopen_lost(session, sender, look.last_batch)
             on_the_way = await sending.unfinished(session, sender)
-        await self._drive(sender, on_the_way, look)
+        nonce = await self._drive(sender, on_the_way, look)
+        if nonce == look.next_nonce:
+            await self._answerer.tick(nonce)
         if self._clock.monotonic() - self._prepared_at >= self._pace.interval_s:
             await self.prepare()
 
@@ -160,19 +166,23 @@ class Settler:
                 log.error("settler.above_cap", **asdict(each))
         self._stuck = found
 
-    async def _drive(self, sender: Sender, on_the_way: list[Batch], look: Look) -> None:
-        """Takes each batch one step. A batch that is not on chain takes the next nonce after the one before it."""
+    async def _drive(self, sender: Sender, on_the_way: list[Batch], look: Look) -> int | None:
+        """Takes each batch one step. A batch that is not on chain takes the next nonce after the one before it.
+
+        Returns the nonce that none of them needs; None where a person must look first.
+        """
         nonce = look.next_nonce
         for batch in on_the_way:
             seen = await self._see(batch, look)
             step = next_step(batch, seen, nonce, self._pace.timing)
             if isinstance(step, Conflict):
                 await self._stop_at(batch, step)
-                return
+                return None
             # The contract takes batch n + 1 only after n, so a later one cannot even be estimated yet.
             if nonce == look.next_nonce or not isinstance(step, Sign):
                 await self._take(sender, batch, step)
             nonce += 0 if is_on_chain(batch, seen) else 1
+        return nonce
 
     async def _see(self, batch: Batch, look: Look) -> Sighting:
         """What the chain says of a batch; what settled it is found by its log where no receipt tells."""
