@@ -18,7 +18,7 @@ from infra.local.paths import CONTRACTS, ROOT, VENV
 from infra.local.profile import read_json
 
 SETTLER_CAP = 10**15  # a thousand million TestUSD a day: the cap is there, and no story meets it
-DISPUTE_TIME_S = 5  # long enough for a script to challenge a line, short enough to wait for before a claim
+DISPUTE_TIME_S = 8  # long enough for a script to challenge a line, short enough to wait for before a claim
 TIMEOUT_S = 240  # a cold compile of every contract takes most of a minute on two slow cores
 RPC_TIMEOUT_S = 10
 

@@ -332,7 +332,9 @@ def batch(size: int) -> dict[str, Any]:
         }
         groups[-1]["items"].append(item)
         line = [i, groups[-1]["assetId"], groups[-1]["token"], *item.values()]
-        values.append([int(v) if str(v).isdecimal() else v if len(v) == ADDRESS_CHARS else raw(v) for v in line])
+        values.append(
+            [int(v) if str(v).isdecimal() else v if len(v) == ADDRESS_CHARS else raw(v) for v in line]
+        )
     leaves = [keccak(keccak(encode(LINE_TYPES, row))) for row in values]
     return {
         "operator": operator,

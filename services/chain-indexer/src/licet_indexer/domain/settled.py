@@ -238,7 +238,7 @@ Args = Mapping[str, Any]
 
 
 def group_settled(a: Args, _chain: Chain) -> GroupSettled:
-    """The payload of a decoded log; so are those below."""
+    """The GroupSettled of a decoded log."""
     lines = tuple(
         SettledLine(x["depositId"], x["authority"], x["due"], x["paid"], x["window"], x["records"])
         for x in a["lines"]
@@ -257,14 +257,17 @@ def group_settled(a: Args, _chain: Chain) -> GroupSettled:
 
 
 def batch_settled(a: Args, _chain: Chain) -> BatchSettled:
+    """The BatchSettled of a decoded log."""
     return BatchSettled(a["operator"], a["batch"], a["root"], a["dataUri"], a["items"], a["due"], a["paid"])
 
 
 def hold_released(a: Args, _chain: Chain) -> HoldReleased:
+    """The HoldReleased of a decoded log."""
     return HoldReleased(a["operator"], a["batch"], a["assetId"], a["token"], a["amount"])
 
 
 def charge_challenged(a: Args, _chain: Chain) -> ChargeChallenged:
+    """The ChargeChallenged of a decoded log."""
     return ChargeChallenged(
         line_id=a["lineId"],
         payer=a["payer"],
@@ -278,6 +281,7 @@ def charge_challenged(a: Args, _chain: Chain) -> ChargeChallenged:
 
 
 def draw_refunded(a: Args, _chain: Chain) -> DrawRefunded:
+    """The DrawRefunded of a decoded log."""
     return DrawRefunded(
         line_id=a["lineId"],
         payer=a["payer"],
@@ -291,4 +295,5 @@ def draw_refunded(a: Args, _chain: Chain) -> DrawRefunded:
 
 
 def direct_draws_set(a: Args, _chain: Chain) -> DirectDrawsSet:
+    """The DirectDrawsSet of a decoded log."""
     return DirectDrawsSet(a["depositId"], a["payer"], a["operator"], a["token"], wire_time(a["until"]))
