@@ -6,18 +6,17 @@ from dataclasses import astuple
 from pathlib import Path as Folder
 from typing import Any
 
-from eth_utils.address import to_checksum_address as checksum
-from eth_utils.crypto import keccak
 from licet_kit.testing.deployment import DeployedChain
 from licet_kit.testing.generations import succeed_licenses
 from licet_schemas import settlement
 from licet_schemas.abi import load_abi
 from licet_schemas.mandates import Mandate, mandate_digest, mandate_domain
-from web3 import AsyncHTTPProvider, AsyncWeb3
+from web3 import AsyncHTTPProvider, AsyncWeb3, Web3
 
 from licet_indexer.domain.catalogue import WATCHED
 from licet_indexer.domain.chain import asset_id
 
+checksum = Web3.to_checksum_address
 DAY_S = 86_400
 PUBLISHER, BUYER, SECOND = 2, 3, 4
 PRICE, UNIT_PRICE = 5_000_000, 100
@@ -65,7 +64,7 @@ class Path:
         publisher = self.of(PUBLISHER)
         slug = "acme/tumour-risk"
         await self.send(publisher, "AssetRegistry", "register", slug, 1, checksum(publisher))
-        token = int.from_bytes(keccak(text=slug))
+        token = int.from_bytes(Web3.keccak(text=slug))
         self.asset = asset_id(31337, self.deployed.contracts["AssetRegistry"], token)
         for digest in (b"\x01" * 32, b"\x02" * 32):
             await self.send(
@@ -154,7 +153,9 @@ class Path:
         owner = checksum(self.of(SECOND))
         parents = [(self.asset, royalty_bp)]
         await self.send(owner, "AssetRegistry", "registerDerived", slug, 1, owner, parents)
-        return asset_id(31337, self.deployed.contracts["AssetRegistry"], int.from_bytes(keccak(text=slug)))
+        return asset_id(
+            31337, self.deployed.contracts["AssetRegistry"], int.from_bytes(Web3.keccak(text=slug))
+        )
 
     async def mandate(self) -> None:
         """Opens a mandate over a new deposit, settles through it, and revokes it."""
