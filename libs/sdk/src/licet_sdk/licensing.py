@@ -41,9 +41,12 @@ class Licensing:
         self._session = answer["session"]
         return answer
 
-    def create_key(self, name: str) -> dict[str, Any]:
-        """Makes an API key; the answer's `key` is shown this once and stored nowhere."""
-        return dict(self._authorized().post("/v1/keys", {"name": name}))
+    def create_key(self, name: str, mandate_id: str = "") -> dict[str, Any]:
+        """Makes an API key; the answer's `key` is shown this once and stored nowhere.
+
+        Bound to a mandate that the wallet has opened, it spends by that alone: what an agent is given.
+        """
+        return dict(self._authorized().post("/v1/keys", {"name": name, "mandate_id": mandate_id}))
 
     def keys(self) -> list[dict[str, Any]]:
         """The account's keys, without their secrets."""

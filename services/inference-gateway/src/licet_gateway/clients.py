@@ -260,6 +260,7 @@ def terms_of(grant: pb.Grant) -> LeaseTerms:
             requests_per_s=grant.limits.requests_per_s,
             concurrency=grant.limits.concurrency,
             max_request_units=grant.limits.max_request_units,
+            max_calls=grant.limits.max_calls,
         ),
         requires=tuple((required.grant_id, required.generation) for required in grant.requires),
     )

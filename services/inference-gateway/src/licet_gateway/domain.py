@@ -27,6 +27,7 @@ REFUSAL_STATUS: Final = MappingProxyType(
         "license_revoked": 403,
         "license_delegated": 403,
         "delegation_ended": 403,
+        "mandate_ended": 403,
         "policy_denied": 403,
         "model_unknown": 404,
         "request_too_large": 413,
@@ -94,6 +95,7 @@ class Limits:
     requests_per_s: int = 0
     concurrency: int = 0
     max_request_units: int = 0
+    max_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,38 @@ def _shortfalls(event: chain.ChainEvent, contracts: Contracts) -> list[Said]:
     ]
 
 
+def _mandated(event: chain.ChainEvent, contracts: Contracts) -> Said:
+    said = event.mandate_opened
+    body: Body = {
+        "deposit_id": said.deposit_id,
+        "payer": said.payer,
+        "operator": said.operator,
+        "token": said.token,
+        "window_amount": str(parse_amount(said.window_amount)),
+        "total_amount": str(parse_amount(said.total_amount)),
+        "window_s": said.window_s,
+        "window_records": said.window_records,
+        "valid_from": said.valid_from,
+        "valid_until": said.valid_until,
+        "asset_ids": ",".join(said.asset_ids),
+    }
+    return _mandate(event, contracts, said.mandate_id), FactKind.MANDATE_OPENED, body
+
+
+def _mandate_revoked(event: chain.ChainEvent, contracts: Contracts) -> Said:
+    return _mandate(event, contracts, event.mandate_revoked.mandate_id), FactKind.MANDATE_REVOKED, {}
+
+
+def _mandate(event: chain.ChainEvent, contracts: Contracts, mandate_id: str) -> str:
+    return f"mandate:{event.chain_id}:{contracts.escrow(event.chain_id)}:{mandate_id}"
+
+
+def _direct_draws(event: chain.ChainEvent, contracts: Contracts) -> Said:
+    said = event.direct_draws_set
+    subject = f"deposit:{event.chain_id}:{contracts.escrow(event.chain_id)}:{said.deposit_id}"
+    return subject, FactKind.DIRECT_DRAWS, {"until": said.until}
+
+
 # A withdrawal changes nothing here: what it pays out left the total with the request.
 _READERS: dict[str, Callable[[chain.ChainEvent, Contracts], Said | None]] = {
     "asset_registered": _registered,
@@ -214,6 +246,9 @@ _READERS: dict[str, Callable[[chain.ChainEvent, Contracts], Said | None]] = {
     "deposited": _deposit("deposited"),
     "exit_requested": _deposit("exit_requested"),
     "exit_drawn": _deposit("exit_drawn"),
+    "mandate_opened": _mandated,
+    "mandate_revoked": _mandate_revoked,
+    "direct_draws_set": _direct_draws,
 }
 
 
@@ -240,6 +275,7 @@ def _moment(at: datetime) -> Timestamp:
 _SOURCES = {
     Source.LICENSE: licensing.GRANT_SOURCE_LICENSE,
     Source.DEPOSIT: licensing.GRANT_SOURCE_DEPOSIT,
+    Source.MANDATE: licensing.GRANT_SOURCE_MANDATE,
 }
 
 

@@ -118,13 +118,16 @@ def deposit(
 def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="What the key is for.")] = "default",
+    mandate: Annotated[
+        str, typer.Option(help="Id of a mandate of this wallet: the key spends by it alone.")
+    ] = "",
 ) -> None:
     """Signs in with the wallet and makes an API key. It is shown this once; keep it."""
     output: Output = context.obj
     client = connect(context)
     with output.step("signing in"):
         login = client.licensing.login(client.chain.chain_id)
-    made = client.licensing.create_key(name)
+    made = client.licensing.create_key(name, mandate)
     output.show(
         {"key": made["key"], "id": made["id"], "name": name, "account_id": login["account_id"]}, "key"
     )

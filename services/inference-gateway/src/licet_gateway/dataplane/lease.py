@@ -22,6 +22,7 @@ class Lease:
 
     __slots__ = (
         "available",
+        "calls",
         "dead_code",
         "ended",
         "expires_ns",
@@ -62,6 +63,8 @@ class Lease:
         self.held = 0
         self.spent = 0
         self.holders = 0
+        # Calls that took units of it, whatever became of them.
+        self.calls = 0
         # Sequence of the newest call; sequences are gapless from 1.
         self.sequence = 0
         # Start time of the calls that have an open entry but no close entry yet, by sequence.
@@ -72,7 +75,9 @@ class Lease:
         self.idle_since_ns = asked_ns
 
     def usable(self, now: int) -> bool:
-        return not self.retired and now < self.expires_ns
+        if self.retired or now >= self.expires_ns:
+            return False
+        return not self.limits.max_calls or self.calls < self.limits.max_calls
 
     def alive(self, now: int) -> bool:
         """Whether a call that holds units of it may still start."""
@@ -93,6 +98,7 @@ class Lease:
         self.available -= units
         self.held += units
         self.holders += 1
+        self.calls += 1
         self.share.running += 1
 
     def let_go(self, units: int, *, spent: int, now: int) -> None:

@@ -275,6 +275,7 @@ def _grant(reply: Granted, now: float) -> pb.Grant:
             requests_per_s=reply.requests_per_s,
             concurrency=reply.concurrency,
             max_request_units=reply.units,
+            max_calls=reply.max_calls,
         ),
         decision_id=reply.decision_id,
         position=position_of(reply.chain_id, reply.block_number, reply.block_hash),

@@ -21,6 +21,7 @@ from licet_licensing.clients import Nonces, is_checksummed, recover_signer
 from licet_licensing.db.accounts import ApiKey, LoggedDecision
 from licet_licensing.domain import siwe
 from licet_licensing.domain.credentials import (
+    MAX_ID_CHARS,
     SESSION_PREFIX,
     is_id,
     parse_api_key,
@@ -79,6 +80,8 @@ class SessionView(BaseModel):
 
 class KeyBody(Strict):
     name: str = Field(min_length=1, max_length=identity.MAX_NAME_CHARS)
+    # The mandate that the key spends by alone.
+    mandate_id: str = Field(default="", max_length=MAX_ID_CHARS)
 
 
 class KeyView(BaseModel):
@@ -86,6 +89,7 @@ class KeyView(BaseModel):
     name: str
     hint: str
     created_at: datetime
+    mandate_id: str
 
 
 class NewKeyView(KeyView):
@@ -283,7 +287,9 @@ async def sign_in(body: SignInBody, deps: WithDeps) -> SessionView:
 async def create_key(body: KeyBody, account_id: SignedIn, deps: WithDeps) -> NewKeyView:
     """Make an API key. Its text is shown this once."""
     async with transaction(deps.engine) as session:
-        key, text = await identity.create_key(session, account_id, body.name, deps.clock.now())
+        key, text = await identity.create_key(
+            session, account_id, body.name, deps.clock.now(), body.mandate_id
+        )
     return NewKeyView(**_key_view(key).model_dump(), key=text)
 
 
@@ -371,7 +377,13 @@ def _after(text: str | None) -> str | None:
 
 
 def _key_view(key: ApiKey) -> KeyView:
-    return KeyView(id=key.key_id, name=key.name, hint=key.hint, created_at=key.created_at)
+    return KeyView(
+        id=key.key_id,
+        name=key.name,
+        hint=key.hint,
+        created_at=key.created_at,
+        mandate_id=key.mandate_id,
+    )
 
 
 def _grant_view(grant: Grant) -> GrantView:

@@ -32,6 +32,12 @@ class ApiKey:
     name: str
     hint: str
     created_at: datetime
+    mandate_key: str = ""
+
+    @property
+    def mandate_id(self) -> str:
+        """The mandate that it spends by alone; empty: by any right of its account."""
+        return self.mandate_key.rpartition(":")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +172,7 @@ async def add_key(session: AsyncSession, account_id: str, key: ApiKey, key_hash:
             name=key.name,
             hint=key.hint,
             key_hash=key_hash,
+            mandate_key=key.mandate_key,
             created_at=key.created_at,
         )
     )
@@ -181,7 +188,10 @@ async def live_keys(session: AsyncSession, account_id: str, after: str | None, l
     )
     if after is not None:
         query = query.where(KEYS.c.key_id > after)
-    return [ApiKey(row.key_id, row.name, row.hint, row.created_at) for row in await session.execute(query)]
+    return [
+        ApiKey(row.key_id, row.name, row.hint, row.created_at, row.mandate_key)
+        for row in await session.execute(query)
+    ]
 
 
 async def count_live_keys(session: AsyncSession, account_id: str, limit: int) -> int:

@@ -20,7 +20,7 @@ REQUESTS = table(tables.LeaseRequestRow)
 WORKERS = table(tables.WorkerRow)
 LOSSES = table(tables.LossRow)
 
-_OPEN = (LeaseState.ACTIVE.value, LeaseState.SUSPENDED.value, LeaseState.FENCING.value)
+OPEN = (LeaseState.ACTIVE.value, LeaseState.SUSPENDED.value, LeaseState.FENCING.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ def _lease(row: Row[Any]) -> Lease:
         unit_price=row.unit_price,
         reserved=row.reserved,
         remaining=row.remaining,
+        calls=row.calls,
         expires_at=row.expires_at.timestamp(),
         state=LeaseState(row.state),
         orphaned=row.orphaned,
@@ -150,6 +151,7 @@ def _state(lease: Lease) -> dict[str, Any]:
         "units": lease.units,
         "reserved": lease.reserved,
         "remaining": lease.remaining,
+        "calls": lease.calls,
         "state": lease.state.value,
         "orphaned": lease.orphaned,
         "records": lease.records,
@@ -176,7 +178,7 @@ async def lock_open_leases(session: AsyncSession, grant_ids: Collection[str]) ->
     """Every lease of these grants that may still be charged, locked."""
     query = (
         select(LEASES)
-        .where(LEASES.c.grant_id.in_(grant_ids), LEASES.c.state.in_(_OPEN))
+        .where(LEASES.c.grant_id.in_(grant_ids), LEASES.c.state.in_(OPEN))
         .order_by(LEASES.c.lease_id)
         .with_for_update()
     )

@@ -61,6 +61,8 @@ def _grant(row: Row[Any]) -> Grant:
         quarantined=row.quarantined,
         user=row.user_wallet,
         user_until=row.user_until,
+        draws_on=row.draws_on,
+        mandates_only=row.mandates_only,
     )
 
 
@@ -96,6 +98,8 @@ def _values(grant: Grant) -> dict[str, Any]:
         "lapsed": balance.lapsed,
         "shortage": balance.shortage,
         "ended": balance.ended,
+        "draws_on": grant.draws_on,
+        "mandates_only": grant.mandates_only,
         "version": grant.version,
     }
 
@@ -106,15 +110,30 @@ async def _locked(session: AsyncSession, query: Select[Any]) -> dict[str, Grant]
 
 
 async def lock_grants(session: AsyncSession, grant_ids: Collection[str]) -> dict[str, Grant]:
-    """These grants, locked."""
-    return await _locked(session, select(GRANTS).where(GRANTS.c.grant_id.in_(grant_ids)))
+    """These grants, and the deposits that they draw on, locked."""
+    return await _locked(session, select(GRANTS).where(_with_deposits(GRANTS.c.grant_id.in_(grant_ids))))
+
+
+async def grants(session: AsyncSession, grant_ids: Collection[str]) -> dict[str, Grant]:
+    """These grants, as they are."""
+    rows = await session.execute(select(GRANTS).where(GRANTS.c.grant_id.in_(grant_ids)))
+    return {row.grant_id: _grant(row) for row in rows}
+
+
+def _with_deposits(chosen: ColumnElement[bool]) -> ColumnElement[bool]:
+    return chosen | GRANTS.c.grant_id.in_(
+        select(GRANTS.c.draws_on).where(chosen, GRANTS.c.draws_on != literal_column("''")).correlate(None)
+    )
 
 
 async def lock_subject_grants(
-    session: AsyncSession, subjects: Collection[str]
+    session: AsyncSession, subjects: Collection[str], paying: Collection[str] = ()
 ) -> dict[str, dict[str, Grant]]:
-    """The grants of these tokens and deposits, locked, by subject."""
-    query = select(GRANTS).where(GRANTS.c.subject.in_(subjects)).order_by(GRANTS.c.grant_id).with_for_update()
+    """The grants of these tokens, deposits and mandates, locked, by subject; also the running windows that draw on the
+    deposits that `paying` names."""
+    draws = (GRANTS.c.draws_on != literal_column("''")) & GRANTS.c.draws_on.in_(paying)
+    chosen = GRANTS.c.subject.in_(subjects) | (draws & GRANTS.c.state.in_(_RUNNING))
+    query = select(GRANTS).where(chosen).order_by(GRANTS.c.grant_id).with_for_update()
     found: dict[str, dict[str, Grant]] = {}
     for row in await session.execute(query):
         found.setdefault(row.subject, {})[row.grant_id] = _grant(row)
@@ -179,6 +198,12 @@ async def history(
     for user in await session.execute(used.distinct()):
         found.setdefault((user.user_wallet, user.asset_id), set()).add(Code.DELEGATION_ENDED)
     return found
+
+
+async def windows_of(session: AsyncSession, subject: str) -> list[Grant]:
+    """Every window of a mandate that was used so far."""
+    rows = await session.execute(select(GRANTS).where(GRANTS.c.subject == subject))
+    return [_grant(row) for row in rows]
 
 
 async def insert_grants(session: AsyncSession, subject: str, grants: Sequence[Grant], now: datetime) -> None:
@@ -250,7 +275,8 @@ async def grants_of_key(
     if asset_id is not None:
         where = (GRANTS.c.source == Source.LICENSE.value) & (GRANTS.c.asset_id == asset_id)
     else:
-        where = (GRANTS.c.source == Source.DEPOSIT.value) & (GRANTS.c.payer == payer)
+        paid = (Source.DEPOSIT.value, Source.MANDATE.value)
+        where = GRANTS.c.source.in_(paid) & (GRANTS.c.payer == payer)
         where &= GRANTS.c.operator == operator
     return list((await session.scalars(select(GRANTS.c.grant_id).where(where))).all())
 

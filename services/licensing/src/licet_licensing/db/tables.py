@@ -72,6 +72,8 @@ class ApiKeyRow(Base, table=True):
     name: str
     hint: str
     key_hash: bytes = Field(unique=True)
+    # The mandate that it spends by alone; empty: by any right of its account.
+    mandate_key: str
     created_at: datetime = Field(sa_type=DateTime(timezone=True))
     revoked_at: datetime | None = Field(default=None, sa_type=DateTime(timezone=True))
 
@@ -144,6 +146,30 @@ class PlanRow(Base, table=True):
     __table_args__ = (Index("ix_plans_server", "chain_id", "server", "currency"),)
 
 
+class MandateRow(Base, table=True):
+    """What a payer lets be drawn from a deposit, and whether it stands."""
+
+    __tablename__ = "mandates"
+    key: str = Field(primary_key=True)
+    chain_id: int = Field(sa_type=BigInteger)
+    contract: str
+    mandate_id: str
+    deposit_id: str
+    payer: str
+    operator: str
+    currency: str
+    window_amount: int = Field(sa_type=Amount)
+    total_amount: int = Field(sa_type=Amount)
+    window_s: int = Field(sa_type=BigInteger)
+    window_records: int = Field(sa_type=BigInteger)
+    valid_from: int = Field(sa_type=BigInteger)
+    valid_until: int = Field(sa_type=BigInteger)
+    asset_ids: str
+    is_final: bool
+    stands: bool
+    __table_args__ = (Index("ix_mandates_id", "mandate_id"),)
+
+
 class LicenseMoveRow(Base, table=True):
     """A wallet that held a license of an asset and gave it away."""
 
@@ -192,6 +218,8 @@ class GrantRow(Base, table=True):
     lapsed: int = Field(sa_type=Amount)
     shortage: int = Field(sa_type=Amount)
     ended: bool
+    draws_on: str
+    mandates_only: bool
     version: int = Field(sa_type=BigInteger)
     published_version: int = Field(sa_type=BigInteger)
     published_at: datetime = Field(sa_type=DateTime(timezone=True))
@@ -200,8 +228,9 @@ class GrantRow(Base, table=True):
         CheckConstraint("granted = target + shortage", name="target"),
         CheckConstraint(NEVER_NEGATIVE, name="parts"),
         CheckConstraint("NOT (ended AND free > 0) AND (ended OR lapsed = 0)", name="lapse"),
-        CheckConstraint("source IN ('license', 'deposit')", name="source"),
+        CheckConstraint("source IN ('license', 'deposit', 'mandate')", name="source"),
         Index("ix_grants_subject", "subject"),
+        Index("ix_grants_draws", "draws_on", postgresql_where=text("draws_on <> ''")),
         Index("ix_grants_wallet", "wallet", "asset_id"),
         Index("ix_grants_user", "user_wallet", "asset_id", postgresql_where=text("user_wallet <> ''")),
         Index("ix_grants_payer", "payer", postgresql_where=text("shortage > 0")),
@@ -259,6 +288,7 @@ class LeaseRow(Base, table=True):
     unit_price: int = Field(sa_type=Amount)
     reserved: int = Field(sa_type=Amount)
     remaining: int = Field(sa_type=Amount)
+    calls: int = Field(sa_type=BigInteger)
     state: str
     orphaned: bool
     records: int = Field(sa_type=BigInteger)
@@ -273,6 +303,7 @@ class LeaseRow(Base, table=True):
         Index(
             "ix_leases_open", "grant_id", postgresql_where=text("state IN ('active', 'suspended', 'fencing')")
         ),
+        Index("ix_leases_calls", "grant_id", postgresql_where=text("calls > 0")),
         Index("ix_leases_active", "expires_at", postgresql_where=text("state = 'active'")),
         Index("ix_leases_suspended", "suspended_at", postgresql_where=text("state = 'suspended'")),
     )

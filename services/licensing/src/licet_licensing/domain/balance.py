@@ -74,6 +74,15 @@ class Balance:
         """Lent units come back unused: free again, or lapsed after the end."""
         return self._take(units, suspended=suspended)
 
+    def follow(self, before: Balance, after: Balance) -> Balance:
+        """Does what another balance, which takes its units from this one, has done."""
+        return replace(
+            self,
+            leased=self.leased + after.leased - before.leased,
+            suspended=self.suspended + after.suspended - before.suspended,
+            spent=self.spent + after.spent - before.spent,
+        )
+
     def suspend(self, units: int) -> Balance:
         """Lent units of a lease that ran out are held back until its records tell."""
         return replace(self, leased=self.leased - units, suspended=self.suspended + units)

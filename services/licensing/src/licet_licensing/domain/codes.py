@@ -18,6 +18,7 @@ class Code(StrEnum):
     LICENSE_REVOKED = "license_revoked"
     LICENSE_DELEGATED = "license_delegated"
     DELEGATION_ENDED = "delegation_ended"
+    MANDATE_ENDED = "mandate_ended"
     QUOTA_EXHAUSTED = "quota_exhausted"
     MIRROR_STALE = "mirror_stale"
 
@@ -33,6 +34,7 @@ MESSAGES: dict[Code, str] = {
     Code.LICENSE_REVOKED: "the license for this model was revoked, or its purchase left the chain",
     Code.LICENSE_DELEGATED: "the license for this model is used by the account that it is delegated to",
     Code.DELEGATION_ENDED: "the license for this model is not delegated to the account any more",
+    Code.MANDATE_ENDED: "the mandate of this key was revoked, or is over",
     Code.QUOTA_EXHAUSTED: "the included units are used up and no deposit covers the call",
     Code.MIRROR_STALE: "the state of the chain is not known well enough to decide",
 }
@@ -48,6 +50,7 @@ REMEDIES: dict[Code, str] = {
     Code.LICENSE_REVOKED: "claim the refund of a revoked license; repeat a purchase that the chain lost",
     Code.LICENSE_DELEGATED: "end the delegation, or wait for its end",
     Code.DELEGATION_ENDED: "ask the holder to delegate the license again, or buy one",
+    Code.MANDATE_ENDED: "ask the payer for another mandate, and for a key of it",
     Code.QUOTA_EXHAUSTED: "renew the license, or deposit for use beyond the included units",
     Code.MIRROR_STALE: "try again shortly",
 }

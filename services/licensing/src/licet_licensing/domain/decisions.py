@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from licet_licensing.domain.codes import MESSAGES, REMEDIES, Code
 from licet_licensing.domain.facts import Asset, Plan
 from licet_licensing.domain.grants import Grant, GrantState, Source
+from licet_licensing.domain.mandates import Spending
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Scene:
 
     `licenses` are the grants for the asset that the account's `wallets` hold or were delegated, `deposits` their own
     with this operator; `history` are the codes of licenses that those wallets held or used and lost. `indebted` are
-    payers whose use a reorganisation left unpaid.
+    payers whose use a reorganisation left unpaid. `spending` is the mandate that the caller's key is bound to.
     """
 
     now: float
@@ -65,6 +66,7 @@ class Scene:
     indebted: frozenset[str] = frozenset()
     workers: int = 1
     wallets: frozenset[str] = frozenset()
+    spending: Spending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Approval:
     requests_per_s: int
     requires: Grant | None
     steps: tuple[Step, ...]
+    calls: int = 0
 
     code = Code.OK
 
@@ -139,6 +142,7 @@ class _Offer:
     unit_price: int
     until: int
     requires: Grant | None = None
+    calls_left: int = 0
 
 
 def decide(ask: Ask, scene: Scene, policy: Policy) -> Decision:
@@ -147,7 +151,10 @@ def decide(ask: Ask, scene: Scene, policy: Policy) -> Decision:
     if gate is not None:
         return Refusal(gate.code, (gate,), policy.retry_after_ms if gate.code is Code.MIRROR_STALE else 0)
     steps: list[Step] = []
-    for found in _rights(scene, policy):
+    rights = (
+        _rights(scene, policy) if scene.spending is None else _mandate_offers(scene, scene.spending, policy)
+    )
+    for found in rights:
         if isinstance(found, Step):
             steps.append(found)
             continue
@@ -196,16 +203,26 @@ def _gate(ask: Ask, scene: Scene, policy: Policy) -> Step | None:
     return None
 
 
-def _rights(scene: Scene, policy: Policy) -> Iterator[Step | _Offer]:
+def _running(scene: Scene, policy: Policy) -> Iterator[Step | tuple[Grant, Plan]]:
+    """The licenses that the account may use, in their order, with their plans; why not, for the others."""
     plans = scene.plans or {}
-    running: list[tuple[Grant, Plan]] = []
     for grant in sorted(scene.licenses, key=lambda grant: _turn(grant, scene.now)):
         plan = plans.get(grant.plan_key)
         step = _look(grant, plan, scene.now, policy) or _look_at_user(grant, scene)
         if step is not None or plan is None:
             yield step or Step(grant.grant_id, Code.LICENSE_MISSING, "its plan is not on the chain any more")
             continue
-        running.append((grant, plan))
+        yield grant, plan
+
+
+def _rights(scene: Scene, policy: Policy) -> Iterator[Step | _Offer]:
+    running: list[tuple[Grant, Plan]] = []
+    for found in _running(scene, policy):
+        if isinstance(found, Step):
+            yield found
+            continue
+        grant, plan = found
+        running.append(found)
         if grant.state is GrantState.PROVISIONAL and grant.payer in scene.indebted:
             yield Step(grant.grant_id, Code.QUOTA_EXHAUSTED, "not final, and earlier use is uncovered")
             continue
@@ -251,6 +268,10 @@ def _deposit_offers(scene: Scene, running: list[tuple[Grant, Plan]]) -> Iterator
     for grant in sorted(scene.deposits, key=lambda grant: grant.grant_id):
         if grant.quarantined:
             yield Step(grant.grant_id, Code.MIRROR_STALE, "an event of this deposit could not be applied")
+        elif grant.mandates_only:
+            yield Step(
+                grant.grant_id, Code.QUOTA_EXHAUSTED, "its payer lets it be drawn from by mandates alone"
+            )
         else:
             usable.append(grant)
     for required, plan in running:
@@ -259,6 +280,53 @@ def _deposit_offers(scene: Scene, running: list[tuple[Grant, Plan]]) -> Iterator
                 continue
             free = _free_amount(grant, plan, scene.indebted) // plan.unit_price
             yield _Offer(grant, plan, free, plan.unit_price, required.ends_for_user(scene.now), required)
+
+
+def _mandate_offers(scene: Scene, spending: Spending, policy: Policy) -> Iterator[Step | _Offer]:
+    """What a mandate lets be drawn, at the price of a license of its payer for this asset. Nothing else is tried."""
+    window, deposit = spending.window, spending.deposit
+    refused = _look_at_mandate(scene, spending, policy)
+    if refused is not None or window is None or deposit is None:
+        yield refused or Step(spending.mandate.key, Code.MIRROR_STALE, "its deposit is not known yet")
+        return
+    for found in _running(scene, policy):
+        if isinstance(found, Step):
+            yield found
+            continue
+        required, plan = found
+        if not _pays(deposit, required, plan):
+            continue
+        free = min(window.balance.free, _free_amount(deposit, plan, scene.indebted)) // plan.unit_price
+        until = min(required.ends_for_user(scene.now), window.end_time)
+        # Without a call left nothing is lent, whatever amount is.
+        units = free if spending.calls_left else 0
+        yield _Offer(window, plan, units, plan.unit_price, until, required, spending.calls_left)
+
+
+def _look_at_mandate(scene: Scene, spending: Spending, policy: Policy) -> Step | None:
+    """Why nothing can be drawn by this mandate for this asset; None when something may be."""
+    mandate, window, deposit = spending.mandate, spending.window, spending.deposit
+    looks = (
+        (not mandate.stands, Code.MANDATE_ENDED, "it was revoked, or its opening left the chain"),
+        (not mandate.is_final, Code.MIRROR_STALE, "its opening is not final yet"),
+        (
+            not mandate.runs(scene.now),
+            Code.MANDATE_ENDED,
+            f"it runs from {mandate.valid_from} to {mandate.valid_until}",
+        ),
+        (mandate.operator != policy.operator, Code.LICENSE_MISSING, f"it is for {mandate.operator}"),
+        (
+            scene.asset is None or not mandate.covers(scene.asset.asset_id),
+            Code.LICENSE_MISSING,
+            "it does not cover this model",
+        ),
+        (
+            any(grant is not None and grant.quarantined for grant in (window, deposit)),
+            Code.MIRROR_STALE,
+            "an event of its deposit could not be applied",
+        ),
+    )
+    return next((Step(mandate.key, code, detail) for refuses, code, detail in looks if refuses), None)
 
 
 def _pays(deposit: Grant, license_grant: Grant, plan: Plan) -> bool:
@@ -288,6 +356,7 @@ def _approve(offer: _Offer, units: int, scene: Scene, policy: Policy, steps: tup
         requests_per_s=max(1, offer.plan.requests_per_s // max(1, scene.workers)),
         requires=offer.requires,
         steps=steps,
+        calls=min(units, share(offer.calls_left, scene.workers)),
     )
 
 
@@ -295,6 +364,7 @@ def _approve(offer: _Offer, units: int, scene: Scene, policy: Policy, steps: tup
 _SEVERITY = (
     Code.QUOTA_EXHAUSTED,
     Code.MIRROR_STALE,
+    Code.MANDATE_ENDED,
     Code.LICENSE_DELEGATED,
     Code.LICENSE_EXPIRED,
     Code.DELEGATION_ENDED,
@@ -316,6 +386,8 @@ def _may_pass_soon(code: Code, scene: Scene) -> bool:
     """Whether waiting can help: other leases hold units, a purchase waits for finality, or the mirror lags."""
     if code is Code.MIRROR_STALE:
         return True
+    if code is Code.QUOTA_EXHAUSTED and scene.spending is not None:
+        return True  # the next window begins
     return code is Code.QUOTA_EXHAUSTED and any(_holds_back(g) for g in (*scene.licenses, *scene.deposits))
 
 

@@ -34,13 +34,17 @@ class FactKind(StrEnum):
     LICENSE_MIGRATED = "license_migrated"
     # Every event that states a deposit's total is the same fact.
     DEPOSIT_TOTAL = "deposit_total"
+    MANDATE_OPENED = "mandate_opened"
+    MANDATE_REVOKED = "mandate_revoked"
+    # Whether a deposit's payer lets it be drawn from without a mandate or a voucher.
+    DIRECT_DRAWS = "direct_draws"
     # A settled line that its deposit could not pay in full.
     DEPOSIT_SHORTFALL = "deposit_shortfall"
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What one event says of one thing. `subject` is what that is: `<asset|plan|license|deposit>:<key>`.
+    """What one event says of one thing. `subject` is what that is: `<asset|plan|license|deposit|mandate>:<key>`.
 
     `body` holds the event's own words as text and numbers. Of two messages about one event, the one of the higher
     `incarnation` is newer, and within one incarnation a retraction is newer than an observation.

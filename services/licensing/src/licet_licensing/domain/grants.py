@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -15,6 +16,7 @@ class Source(StrEnum):
 
     LICENSE = "license"
     DEPOSIT = "deposit"
+    MANDATE = "mandate"
 
 
 class GrantState(StrEnum):
@@ -39,6 +41,9 @@ class Grant:
     from then on.
 
     `floor` is the part of a deposit's target that no reorganisation can take away. `origin` names the purchase.
+    `draws_on` is the deposit that pays for what a mandate's window grants: all that is done with the window is done
+    with the deposit as well. Of a deposit that is `mandates_only` nothing is lent but through mandates.
+
     Leases of a lower `generation` are dead. `version` counts the changes that others are told of.
     """
 
@@ -64,6 +69,8 @@ class Grant:
     quarantined: bool = False
     user: str = ""
     user_until: int = 0
+    draws_on: str = ""
+    mandates_only: bool = False
 
     def is_delegated(self, now: float) -> bool:
         """Whether somebody else than the holder may use it at `now` (unix seconds)."""
@@ -275,7 +282,9 @@ def open_deposit_grant(
     )
 
 
-def follow_deposit(grant: Grant, totals: DepositTotals, optimistic: int) -> GrantChange | None:
+def follow_deposit(
+    grant: Grant, totals: DepositTotals, optimistic: int, *, mandates_only: bool = False
+) -> GrantChange | None:
     """The change that the chain's word makes to a deposit grant; None when nothing changes.
 
     The target never exceeds the latest total (what an exit asked for leaves at once), nor the floor by more than the
@@ -289,6 +298,7 @@ def follow_deposit(grant: Grant, totals: DepositTotals, optimistic: int) -> Gran
         state=GrantState.LIVE if final else GrantState.PROVISIONAL,
         floor=totals.floor,
         balance=replace(grant.balance, target=target),
+        mandates_only=mandates_only,
     )
     if after == grant:
         return None
@@ -301,6 +311,39 @@ def revoke_uncovered(change: GrantChange) -> GrantChange:
         return change
     grant = replace(change.grant, generation=change.grant.generation + 1)
     return replace(change, grant=grant, revoked=Code.QUOTA_EXHAUSTED)
+
+
+def follow_mandate(grant: Grant, *, stands: bool) -> GrantChange | None:
+    """The change of a mandate's window when the mandate was revoked, or its revocation was taken back; None otherwise.
+
+    What was lent and used stays counted: it is settled within the cap that the payer signed.
+    """
+    if stands == grant.is_standing:
+        return None
+    state = GrantState.LIVE if stands else GrantState.REVOKED
+    after = replace(
+        grant, state=state, balance=replace(grant.balance, ended=not stands), version=grant.version + 1
+    )
+    if stands:
+        return GrantChange(after)
+    return GrantChange(replace(after, generation=grant.generation + 1), revoked=Code.MANDATE_ENDED)
+
+
+def end_leases(grant: Grant, why: Code) -> GrantChange:
+    """The grant after its leases were ended, because what pays for them is gone."""
+    after = replace(grant, generation=grant.generation + 1, version=grant.version + 1)
+    return GrantChange(after, revoked=why)
+
+
+def follow_draws(before: Mapping[str, Grant], after: Mapping[str, Grant]) -> dict[str, Grant]:
+    """`after`, with the deposits that these grants draw on doing what the grants did. Both hold the deposits."""
+    followed = dict(after)
+    for name, grant in after.items():
+        was = before[name].balance
+        if grant.draws_on and grant.balance != was:
+            deposit = followed[grant.draws_on]
+            followed[grant.draws_on] = deposit.with_balance(deposit.balance.follow(was, grant.balance))
+    return followed
 
 
 def expire(grant: Grant) -> Grant:

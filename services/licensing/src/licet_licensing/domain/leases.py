@@ -33,7 +33,8 @@ class LeaseState(StrEnum):
 class Lease:
     """One lease. `unit_price` 0: included units; else a unit costs that much of the deposit.
 
-    `reserved` and `remaining` are counted in the grant's measure, `units` in units of calls.
+    `reserved` and `remaining` are counted in the grant's measure, `units` in units of calls. `calls` bounds how many
+    there are; 0: as many as the units allow.
     """
 
     lease_id: str
@@ -53,6 +54,7 @@ class Lease:
     orphaned: bool = False
     records: int = 0
     last_sequence: int | None = None
+    calls: int = 0
 
     @property
     def is_open(self) -> bool:

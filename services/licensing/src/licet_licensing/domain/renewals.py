@@ -31,8 +31,8 @@ class Standing:
 
     def until(self, now: float) -> int:
         """When the right ends that the lease may not outlive (unix seconds)."""
-        carrier = self.required or self.grant
-        return carrier.ends_for_user(now) if carrier else 0
+        ends = [carrier.ends_for_user(now) for carrier in (self.required, self.grant) if carrier]
+        return min((end for end in ends if end), default=0)  # a deposit does not end
 
 
 def _carries(grant: Grant, generation: int, now: float) -> bool:

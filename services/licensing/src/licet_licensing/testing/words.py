@@ -183,6 +183,42 @@ def settled(
     return event(number, index, group_settled=payload)
 
 
+MANDATE_ID = "0x" + "4d" * 32
+
+
+def mandated(number: int, *, begin: int, payer: str = ALICE, **terms: Any) -> chain.ChainEvent:
+    """A payer opens a mandate over the deposit: 300 of 500 in windows of 100 s, unless `terms` say otherwise."""
+    values: dict[str, Any] = {
+        "mandate_id": MANDATE_ID,
+        "deposit_id": DEPOSIT_ID,
+        "operator": OPERATOR,
+        "token": CURRENCY,
+        "window_amount": "300",
+        "total_amount": "500",
+        "in_flight_cap": "50",
+        "window_s": 100,
+        "window_records": 1_000,
+        "grace_s": 10,
+        "valid_until": 2**40,
+    }
+    payload = chain.MandateOpened(payer=payer, valid_from=begin, **(values | terms))
+    return event(number, 0, mandate_opened=payload)
+
+
+def mandate_revoked(number: int, *, fork: str = "a") -> chain.ChainEvent:
+    """The payer revokes it."""
+    payload = chain.MandateRevoked(mandate_id=MANDATE_ID, payer=ALICE, operator=OPERATOR, token=CURRENCY)
+    return event(number, 0, fork=fork, mandate_revoked=payload)
+
+
+def direct_draws(number: int, until: int) -> chain.ChainEvent:
+    """The payer lets the deposit be drawn from directly until then; 0: again."""
+    payload = chain.DirectDrawsSet(
+        deposit_id=DEPOSIT_ID, payer=ALICE, operator=OPERATOR, token=CURRENCY, until=until
+    )
+    return event(number, 0, direct_draws_set=payload)
+
+
 def exit_drawn(number: int, total: int) -> chain.ChainEvent:
     payload = chain.ExitDrawn(
         exit_id="1",

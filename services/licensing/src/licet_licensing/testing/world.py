@@ -168,6 +168,15 @@ class World:
             self.keys[wallet] = hashlib.sha256(key.encode()).digest()
         return self.keys[wallet]
 
+    async def bind_key(self, wallet: str, mandate_id: str) -> bytes:
+        """The hash of another API key of the wallet's account, which spends by this mandate alone."""
+        await self.key_of(wallet)
+        (row,) = await self.rows("wallets", address=wallet)
+        async with transaction(self.engine) as session:
+            _, key = await identity.create_key(session, row.account_id, "agent", self.now, mandate_id)
+        self.keys[f"agent of {wallet}"] = hashlib.sha256(key.encode()).digest()
+        return self.keys[f"agent of {wallet}"]
+
     def ask(self, key: bytes | None, **asked: Any) -> LeaseAsk:
         """A lease request."""
         request_id = asked.pop("request_id", new_id())

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from licet_licensing.db import accounts, chain, leases, rights
+from licet_licensing.db import accounts, chain, leases, mandates, rights
 from licet_licensing.domain.codes import Code
 from licet_licensing.domain.credentials import is_id
 from licet_licensing.domain.decisions import Mirror, Policy, Scene
 from licet_licensing.domain.facts import Asset, Plan
 from licet_licensing.domain.grants import Grant, Source
+from licet_licensing.domain.mandates import Mandate, Spending, open_window
 
 # A worker that has not asked for this long shares no quota and no rate any more: three times the longest lease.
 WORKER_ACTIVE = timedelta(seconds=90)
@@ -45,6 +46,11 @@ class Board:
     gone: dict[tuple[str, str], set[Code]] = field(default_factory=dict)
     indebted: frozenset[str] = frozenset()
     workers: int = 1
+    # Mandates of bound keys: by the key's hash, and with their windows by the mandate's key.
+    bound: dict[bytes, str] = field(default_factory=dict)
+    mandates: dict[str, Mandate] = field(default_factory=dict)
+    calls_lent: dict[str, int] = field(default_factory=dict)
+    opened: set[str] = field(default_factory=set)
 
     def account_of(self, need: Need) -> str | None:
         """The account behind a credential."""
@@ -75,7 +81,21 @@ class Board:
             indebted=self.indebted,
             workers=self.workers,
             wallets=frozenset(wallets),
+            spending=self.spending_of(need),
         )
+
+    def spending_of(self, need: Need) -> Spending | None:
+        """The mandate that a key spends by; None for a key of all rights."""
+        key = self.bound.get(need.credential_hash) if need.credential_hash is not None else None
+        if key is None:
+            return None
+        mandate, now = self.mandates[key], self.now.timestamp()
+        deposit = self.grants.get(mandate.deposit_grant_id)
+        if not mandate.runs(now):
+            return Spending(mandate, None, deposit)
+        name = mandate.grant_id(mandate.window_at(now))
+        left = max(0, mandate.window_records - self.calls_lent.get(name, 0))
+        return Spending(mandate, self.grants.get(name), deposit, left)
 
     def position(self, asset: Asset | None) -> tuple[int, int, str]:
         """Chain, block number and block hash at which a decision about the asset stands."""
@@ -115,8 +135,12 @@ async def read_rights(
     seconds = board.now.timestamp()
     found = await rights.read_rights(session, wallets, set(board.assets_by_id), policy.operator, seconds)
     if lock:
-        found = await rights.lock_grants(session, {*found, *also})
+        found = await rights.lock_grants(session, {*found, *also, *_windows(board)})
+    elif board.mandates:
+        found |= await rights.grants(session, _windows(board))
     board.grants = found
+    if board.mandates:
+        await _read_windows(session, board)
     keys = {grant.plan_key for grant in found.values() if grant.plan_key}
     board.plans = await chain.plans(session, keys)
     board.indebted = await rights.indebted(session, {grant.payer for grant in found.values()})
@@ -133,6 +157,33 @@ async def _history(
     if not lacking:
         return {}
     return await rights.history(session, {w for w, _ in lacking}, {a for _, a in lacking}, now)
+
+
+async def read_mandates(
+    session: AsyncSession, board: Board, hashes: Collection[bytes], *, lock: bool
+) -> None:
+    """Put the mandates of bound keys on the board. Locked, none of them is revoked meanwhile."""
+    board.bound = await mandates.of_credentials(session, hashes)
+    if board.bound:
+        board.mandates = await mandates.read(session, set(board.bound.values()), lock=lock)
+
+
+async def _read_windows(session: AsyncSession, board: Board) -> None:
+    """The running windows: those that were used, and those that would be opened now."""
+    now = board.now.timestamp()
+    for mandate in board.mandates.values():
+        window = mandate.window_at(now)
+        name = mandate.grant_id(window)
+        if mandate.stands and mandate.is_final and mandate.runs(now) and name not in board.grants:
+            others = await rights.windows_of(session, f"mandate:{mandate.key}")
+            board.grants[name] = open_window(mandate, window, others)
+            board.opened.add(name)
+    board.calls_lent = await mandates.calls_lent(session, board.grants.keys() & _windows(board))
+
+
+def _windows(board: Board) -> set[str]:
+    now = board.now.timestamp()
+    return {m.grant_id(m.window_at(now)) for m in board.mandates.values() if m.runs(now)}
 
 
 async def count_workers(session: AsyncSession, asking: Collection[str], now: datetime) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_licensing.db import leases, rights
 from licet_licensing.db.leases import LentLease, Loss
-from licet_licensing.domain.grants import Debt, Grant
+from licet_licensing.domain.grants import Debt, Grant, follow_draws
 from licet_licensing.domain.leases import (
     Lease,
     LossReason,
@@ -67,8 +67,8 @@ async def count_usage(session: AsyncSession, entries: Sequence[Entry], now: date
     count = _Count(lent, dict(before), {lease_id: each.lease for lease_id, each in lent.items()})
     for entry in entries:
         _apply(count, entry)
-    changed = [count.grants[name] for name in count.grants if count.grants[name] != before[name]]
-    await rights.save_grants(session, changed)
+    after = follow_draws(before, count.grants)
+    await rights.save_grants(session, [after[name] for name in after if after[name] != before[name]])
     await leases.save_leases(
         session, [count.leases[name] for name in lent if count.leases[name] != lent[name].lease]
     )

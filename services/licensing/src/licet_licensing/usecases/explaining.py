@@ -13,7 +13,7 @@ from licet_licensing.domain.codes import MESSAGES, Code
 from licet_licensing.domain.credentials import is_id
 from licet_licensing.domain.decisions import Ask, Policy, Step, decide
 from licet_licensing.domain.errors import NotFound
-from licet_licensing.usecases.board import WORKER_ACTIVE, Need, read_board, read_rights
+from licet_licensing.usecases.board import WORKER_ACTIVE, Need, read_board, read_mandates, read_rights
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ async def explain(session: AsyncSession, need: Need, policy: Policy, now: dateti
     """Why a call of one unit would be admitted or refused now. Lends nothing."""
     board = await read_board(session, [need], now)
     board.workers = max(1, len(await leases.active_workers(session, now - WORKER_ACTIVE)))
+    if need.credential_hash is not None:
+        await read_mandates(session, board, [need.credential_hash], lock=False)
     await read_rights(session, board, policy, lock=False)
     decision = decide(Ask(1, 1), board.scene(need), policy)
     code = Code(decision.code)

@@ -13,7 +13,7 @@ from datetime import datetime
 from licet_kit.logs import get_logger
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from licet_licensing.db import chain, leases, rights
+from licet_licensing.db import chain, leases, mandates, rights
 from licet_licensing.domain.facts import (
     Asset,
     Fact,
@@ -27,13 +27,16 @@ from licet_licensing.domain.grants import (
     Grant,
     GrantChange,
     LicenseWindow,
+    end_leases,
     follow_deposit,
     follow_license,
+    follow_mandate,
     open_deposit_grant,
     open_license_grant,
     revoke_uncovered,
 )
 from licet_licensing.domain.leases import orphan
+from licet_licensing.domain.mandates import mandate_of
 from licet_licensing.usecases.telling import Positions, positions, tell_changes
 
 log = get_logger(__name__)
@@ -131,11 +134,40 @@ async def _follow(
     await _follow_plans(session, _of("plan", subjects))
     await _follow_assets(session, _of("asset", subjects))
     licenses, deposits = _of("license", subjects), _of("deposit", subjects)
-    known = await rights.lock_subject_grants(session, [*licenses, *deposits])
+    known_mandates = await _save_mandates(session, _of("mandate", subjects))
+    # With a deposit whose money may be gone the windows that draw on it are looked at, too.
+    paying = [_grant_id(subject, 0) for subject in deposits if subject in retracted]
+    known = await rights.lock_subject_grants(session, [*licenses, *deposits, *known_mandates], paying)
     outcome = _Outcome()
+    for subject, mandate in known_mandates.items():
+        _follow_windows_of(mandate, known.get(subject, {}), outcome)
     await _follow_licenses(session, licenses, known, outcome, now)
     await _follow_deposits(session, deposits, known, retracted, outcome)
     await _write(session, outcome, at, now)
+
+
+async def _save_mandates(session: AsyncSession, subjects: Sequence[str]) -> dict[str, bool]:
+    """Write mandates as their facts say they are; whether each stands. Before their windows are locked, so that none
+    is opened of a mandate that was revoked."""
+    newest = await chain.newest_facts(session, subjects)
+    final = {mirror.chain_id: mirror.final_block for mirror in (await chain.mirrors(session)).values()}
+    stands: dict[str, bool] = {}
+    for subject in subjects:
+        opened = newest.get((subject, FactKind.MANDATE_OPENED))
+        key = subject.removeprefix("mandate:")
+        if opened is None:
+            await mandates.withdraw(session, key)
+            stands[subject] = False
+            continue
+        stands[subject] = (subject, FactKind.MANDATE_REVOKED) not in newest
+        is_final = opened.place.block_number <= final.get(opened.chain_id, -1)
+        await mandates.save(session, mandate_of(key, opened, is_final=is_final, stands=stands[subject]))
+    return stands
+
+
+def _follow_windows_of(stands: bool, grants: dict[str, Grant], outcome: _Outcome) -> None:
+    changes = (follow_mandate(grant, stands=stands) for grant in grants.values())
+    outcome.changes.extend(change for change in changes if change is not None)
 
 
 def _of(kind: str, subjects: Collection[str]) -> list[str]:
@@ -236,6 +268,7 @@ async def _follow_deposits(
     outcome: _Outcome,
 ) -> None:
     written_off = await chain.written_off(session, subjects)
+    direct = await chain.newest_facts(session, subjects)
     for subject, (final, since) in (await chain.deposit_facts(session, subjects)).items():
         grant = next(iter(known.get(subject, {}).values()), None)
         newest = since[-1] if since else final
@@ -248,12 +281,20 @@ async def _follow_deposits(
         # Only the deposit's own operator settles it; the escrow notes what anybody else asked for as unpaid, too.
         lost = written_off.get((subject, grant.operator), 0)
         totals = deposit_totals(_total(final), map(_total, since), written_off=lost)
-        change = follow_deposit(grant, totals, optimistic)
+        said = direct.get((subject, FactKind.DIRECT_DRAWS))
+        only = said is not None and int(said.body["until"]) != 0
+        change = follow_deposit(grant, totals, optimistic, mandates_only=only)
         if opened:
             followed = change.grant if change else grant
             outcome.opened.append((subject, replace(followed, version=1)))
         elif change is not None:
-            outcome.changes.append(revoke_uncovered(change) if subject in retracted else change)
+            uncovered = revoke_uncovered(change) if subject in retracted else change
+            outcome.changes.append(uncovered)
+            if uncovered.revoked is not None:
+                windows = (g for grants in known.values() for g in grants.values())
+                outcome.changes.extend(
+                    end_leases(w, uncovered.revoked) for w in windows if w.draws_on == grant.grant_id
+                )
         if final is not None:
             await chain.forget_superseded(session, [final])
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from licet_kit.ids import new_id
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from licet_licensing.db import accounts, rights
+from licet_licensing.db import accounts, mandates, rights
 from licet_licensing.db.accounts import ApiKey
 from licet_licensing.domain.credentials import (
     SECRET_BYTES,
@@ -84,8 +84,10 @@ async def identify(session: AsyncSession, credential_hash: bytes, now: datetime)
         raise CredentialInvalid("the credential is unknown, expired or revoked") from None
 
 
-async def create_key(session: AsyncSession, account_id: str, name: str, now: datetime) -> tuple[ApiKey, str]:
-    """A new API key and its text, which nobody can read again."""
+async def create_key(
+    session: AsyncSession, account_id: str, name: str, now: datetime, mandate_id: str = ""
+) -> tuple[ApiKey, str]:
+    """A new API key and its text, which nobody can read again. Bound to a mandate, it spends by that alone."""
     name = name.strip()
     if not 0 < len(name) <= MAX_NAME_CHARS or not name.isprintable():
         raise InvalidRequest(f"a key's name has 1 to {MAX_NAME_CHARS} printable characters")
@@ -93,9 +95,22 @@ async def create_key(session: AsyncSession, account_id: str, name: str, now: dat
     if await accounts.count_live_keys(session, account_id, MAX_KEYS) >= MAX_KEYS:
         raise InvalidRequest(f"the account has {MAX_KEYS} keys; revoke one first")
     text = format_api_key(secrets.token_bytes(SECRET_BYTES))
-    key = ApiKey(key_id=new_id(), name=name, hint=text[-_HINT_CHARS:], created_at=now)
+    mandate_key = await _mandate_of(session, account_id, mandate_id) if mandate_id else ""
+    key = ApiKey(new_id(), name, text[-_HINT_CHARS:], now, mandate_key)
     await accounts.add_key(session, account_id, key, hash_token(text))
     return key, text
+
+
+async def _mandate_of(session: AsyncSession, account_id: str, mandate_id: str) -> str:
+    wallets = await accounts.wallets_of(session, [account_id])
+    found = (
+        await mandates.of_wallets(session, mandate_id.lower(), wallets[account_id])
+        if is_id(mandate_id)
+        else None
+    )
+    if found is None:
+        raise InvalidRequest("no wallet of this account has opened this mandate, or it is not known here yet")
+    return found
 
 
 async def revoke_key(session: AsyncSession, account_id: str, key_id: str, now: datetime) -> None:

@@ -21,7 +21,8 @@ from licet_licensing.domain.errors import RequestReused
 from licet_licensing.domain.grants import Grant
 from licet_licensing.domain.leases import Lease
 from licet_licensing.domain.renewals import Renewal, Standing, renew
-from licet_licensing.usecases.board import Board, Need, count_workers, read_board, read_rights
+from licet_licensing.usecases.board import Board, Need, count_workers, read_board, read_mandates, read_rights
+from licet_licensing.usecases.telling import tell_states
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,9 @@ class Granted:
     requires_grant_id: str
     requires_generation: int
     units_remaining: int
-    # Replies that were kept before plans had seats lack it.
+    # Replies that were kept before plans had seats lack it, and before mandates the other.
     concurrency: int = 0
+    max_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,8 @@ async def _decide_all(
     board = await read_board(session, list(needs.values()), now)
     board.workers = await count_workers(session, {ask.worker_id for ask in asks}, now)
     ordinals = await accounts.lock_accounts(session, set(board.wallets))
+    hashes = {need.credential_hash for need in needs.values() if need.credential_hash is not None}
+    await read_mandates(session, board, hashes, lock=True)
     carried = {each.lease.grant_id for each in lent.values()}
     carried |= {each.requires_grant_id for each in lent.values() if each.requires_grant_id}
     await read_rights(session, board, policy, lock=True, also=carried)
@@ -204,8 +208,8 @@ def _lend(batch: _Batch, ask: LeaseAsk, need: Need) -> Reply:
     if isinstance(decision, Refusal):
         return _refused(batch, ask, need, decision)
     lent = _open(batch, ask, need, decision)
-    grant = decision.grant.with_balance(decision.grant.balance.lend(decision.cost))
-    _change(batch, grant)
+    _lend_of(batch, decision.grant, decision.cost)
+    _count_calls(batch, lent.lease.grant_id, decision.calls)
     batch.opened.append(lent)
     logged = _log(batch, ask, need, decision, lent.lease)
     return _granted(batch, lent, decision.requests_per_s, logged.decision_id)
@@ -228,6 +232,7 @@ def _open(batch: _Batch, ask: LeaseAsk, need: Need, approval: Approval) -> LentL
         reserved=approval.cost,
         remaining=approval.cost,
         expires_at=batch.board.now.timestamp() + approval.ttl_ms / 1000,
+        calls=approval.calls,
     )
     return LentLease(
         lease=lease,
@@ -256,8 +261,8 @@ def _renew(batch: _Batch, ask: RenewAsk, need: Need, lent: dict[str, LentLease])
         remaining=held.lease.remaining + cost,
         expires_at=renewal.expires_at,
     )
-    grant = batch.board.grants[lease.grant_id]
-    _change(batch, grant.with_balance(grant.balance.lend(cost)))
+    # It gets no more calls: a window's are counted once, when they are lent.
+    _lend_of(batch, batch.board.grants[lease.grant_id], cost)
     batch.renewed.append(lease)
     lent[ask.lease_id] = replace(held, lease=lease)
     logged = _log(batch, ask, need, renewal, lease)
@@ -273,6 +278,20 @@ def _standing(batch: _Batch, held: LentLease) -> Standing:
 def _rate(batch: _Batch, lease: Lease) -> int:
     plan = batch.board.plans.get(lease.plan_key)
     return max(1, (plan.requests_per_s if plan else 1) // max(1, batch.board.workers))
+
+
+def _lend_of(batch: _Batch, grant: Grant, cost: int) -> None:
+    """Lends of a grant, and of the deposit that it draws on."""
+    _change(batch, grant.with_balance(grant.balance.lend(cost)))
+    if grant.draws_on:
+        deposit = batch.board.grants[grant.draws_on]
+        _change(batch, deposit.with_balance(deposit.balance.lend(cost)))
+
+
+def _count_calls(batch: _Batch, grant_id: str, calls: int) -> None:
+    if calls:
+        lent = batch.board.calls_lent
+        lent[grant_id] = lent.get(grant_id, 0) + calls
 
 
 def _change(batch: _Batch, grant: Grant) -> None:
@@ -312,6 +331,7 @@ def _granted(batch: _Batch, lent: LentLease, requests_per_s: int, decision_id: s
         requires_generation=lent.requires_generation or 0,
         units_remaining=grant.balance.free // (lease.unit_price or 1),
         concurrency=share(plan.seats, board.workers),
+        max_calls=lease.calls,
     )
 
 
@@ -354,7 +374,13 @@ def _log(
 
 
 async def _write(session: AsyncSession, batch: _Batch, now: datetime) -> None:
-    await rights.save_grants(session, batch.changed.values())
+    opened = [batch.changed[name] for name in sorted(batch.board.opened & batch.changed.keys())]
+    for grant in opened:
+        subject = f"mandate:{grant.grant_id.rpartition(':')[0]}"
+        await rights.insert_grants(session, subject, [grant], now)
+    await tell_states(session, opened)
+    known = [grant for name, grant in batch.changed.items() if name not in batch.board.opened]
+    await rights.save_grants(session, known)
     await leases.insert_leases(session, batch.opened, now)
     await leases.save_leases(session, batch.renewed)
     accounts_changed = {lent.lease.account_id for lent in batch.opened}

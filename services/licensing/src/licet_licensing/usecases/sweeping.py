@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from licet_licensing import events
 from licet_licensing.db import accounts, leases, rights
 from licet_licensing.db.tables import OUTBOX
-from licet_licensing.domain.grants import GrantState, expire, lift_quarantine, quarantine
+from licet_licensing.domain.grants import GrantState, expire, follow_draws, lift_quarantine, quarantine
 from licet_licensing.domain.leases import LeaseState, announce_fence, suspend
 from licet_licensing.usecases.telling import positions, tell_changes, tell_states
 
@@ -51,7 +51,8 @@ async def expire_grants(session: AsyncSession, now: datetime) -> int:
 async def suspend_leases(session: AsyncSession, now: datetime, terms: Terms) -> int:
     """Hold back what leases still have whose time and grace are over."""
     due = await leases.overdue(session, now - terms.grace, BATCH)
-    grants = await rights.lock_grants(session, {grant_id for _, grant_id in due}) if due else {}
+    before = await rights.lock_grants(session, {grant_id for _, grant_id in due}) if due else {}
+    grants = dict(before)
     held = await leases.lock_leases(session, {lease_id for lease_id, _ in due}) if due else {}
     suspended = []
     for lent in held.values():
@@ -61,8 +62,8 @@ async def suspend_leases(session: AsyncSession, now: datetime, terms: Terms) -> 
             outcome = suspend(lease, grant.balance)
             suspended.append(outcome.lease)
             grants[lease.grant_id] = grant.with_balance(outcome.balance)
-    touched = {lease.grant_id for lease in suspended}
-    await rights.save_grants(session, [grants[grant_id] for grant_id in touched])
+    after = follow_draws(before, grants)
+    await rights.save_grants(session, [after[name] for name in after if after[name] != before[name]])
     await leases.save_leases(session, suspended, suspended_at=now)
     return len(due)
 

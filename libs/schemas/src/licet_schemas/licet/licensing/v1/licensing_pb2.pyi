@@ -301,10 +301,13 @@ class Limits(_message.Message):
     UNITS_PER_S_FIELD_NUMBER: _builtins.int
     CONCURRENCY_FIELD_NUMBER: _builtins.int
     MAX_REQUEST_UNITS_FIELD_NUMBER: _builtins.int
+    MAX_CALLS_FIELD_NUMBER: _builtins.int
     requests_per_s: _builtins.int
     units_per_s: _builtins.int
     concurrency: _builtins.int
     max_request_units: _builtins.int
+    max_calls: _builtins.int
+    """Calls of this lease, whatever units they need; 0: as many as its units allow."""
     def __init__(
         self,
         *,
@@ -312,10 +315,11 @@ class Limits(_message.Message):
         units_per_s: _builtins.int = ...,
         concurrency: _builtins.int = ...,
         max_request_units: _builtins.int = ...,
+        max_calls: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "max_request_units", b"max_request_units", "requests_per_s", b"requests_per_s", "units_per_s", b"units_per_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrency", b"concurrency", "max_calls", b"max_calls", "max_request_units", b"max_request_units", "requests_per_s", b"requests_per_s", "units_per_s", b"units_per_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
