@@ -28,6 +28,8 @@ from licet_sdk.wallet import account_of
 RECEIPT_TIMEOUT_S = 60.0
 RECEIPT_POLL_S = 0.1
 RPC_TIMEOUT_S = 20.0
+# Percent of the estimate.
+GAS_MARGIN = 120
 # Where PlanTerms has its price.
 TERM_PRICE = 4
 NO_GROUNDS = "0x" + "00" * 32
@@ -128,7 +130,10 @@ class Chain:
                 "nonce": self.w3.eth.get_transaction_count(account.address, "pending"),
                 "chainId": self.chain_id,
             }
-            signed = account.sign_transaction(target.functions[function](*args).build_transaction(fields))
+            call = target.functions[function](*args)
+            # What the next block's time changes may cost more than it did in the newest block.
+            fields["gas"] = call.estimate_gas({"from": account.address}) * GAS_MARGIN // 100
+            signed = account.sign_transaction(call.build_transaction(fields))
             tx_hash = self.w3.eth.send_raw_transaction(signed.raw_transaction)
             receipt = self.w3.eth.wait_for_transaction_receipt(tx_hash, RECEIPT_TIMEOUT_S, RECEIPT_POLL_S)
         except (OSError, Web3Exception) as error:
