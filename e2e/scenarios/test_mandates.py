@@ -41,7 +41,7 @@ def _agent(installation: Installation, payer: Buyer, name: str, rows: int, total
         operator=world.actor("operator").address,
         window_amount=rows * story.UNIT_PRICE,
         total_amount=total_rows * story.UNIT_PRICE,
-        in_flight_cap=ROWS * story.UNIT_PRICE,
+        in_flight_cap=rows * story.UNIT_PRICE,
         window_records=1_000,
         window_length=HOUR_S,
         grace=60,

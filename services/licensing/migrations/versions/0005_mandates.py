@@ -45,6 +45,8 @@ def upgrade() -> None:
             total_amount NUMERIC(78, 0) NOT NULL,
             window_s BIGINT NOT NULL,
             window_records BIGINT NOT NULL,
+            in_flight_cap NUMERIC(78, 0) NOT NULL,
+            grace_s BIGINT NOT NULL,
             valid_from BIGINT NOT NULL,
             valid_until BIGINT NOT NULL,
             asset_ids VARCHAR NOT NULL,

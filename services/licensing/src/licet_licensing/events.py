@@ -211,6 +211,8 @@ def _mandated(event: chain.ChainEvent, contracts: Contracts) -> Said:
         "total_amount": str(parse_amount(said.total_amount)),
         "window_s": said.window_s,
         "window_records": said.window_records,
+        "in_flight_cap": str(parse_amount(said.in_flight_cap)),
+        "grace_s": said.grace_s,
         "valid_from": said.valid_from,
         "valid_until": said.valid_until,
         "asset_ids": ",".join(said.asset_ids),

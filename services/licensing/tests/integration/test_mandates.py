@@ -21,7 +21,7 @@ from licet_licensing.testing.words import (
     retracted,
 )
 from licet_licensing.testing.world import World, record
-from licet_licensing.usecases.leasing import Granted, RenewAsk
+from licet_licensing.usecases.leasing import Denied, Granted, RenewAsk
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as licensing
 
 AGENT = f"agent of {ALICE}"
@@ -78,6 +78,56 @@ async def test_the_windows_amount_and_the_total_bound_what_is_lent(open_world: W
     await open_world.block(7)
     second = await open_world.lease(AGENT, wanted=100)
     assert (second.grant_id, second.units) == (window(1), (500 - 294) // PRICE)
+
+
+async def test_no_window_is_lent_beyond_the_in_flight_cap(world: World) -> None:
+    """Or a payer would use a window, revoke before it is settled, and pay the cap."""
+    await opened(world, in_flight_cap="70")
+    assert (await world.lease(AGENT, wanted=100)).units == 10
+    assert await world.units(window()) == (0, 70, 0, 0, 0)
+
+
+async def test_an_older_request_lends_nothing_of_a_window_that_a_later_one_has_closed(
+    open_world: World,
+) -> None:
+    open_world.clock.advance(100)
+    await open_world.block(7)
+    await open_world.lease(AGENT, wanted=5)
+    asked = open_world.ask(await open_world.key_of(AGENT))
+    (late,) = await open_world.answer(asked, late_s=100)
+    assert isinstance(late, Denied)
+    assert late.code == Code.MIRROR_STALE
+
+
+async def test_a_mandate_and_its_deposit_that_go_in_one_batch_leave_no_live_window(open_world: World) -> None:
+    money = next(said for said in open_world.sent if said.HasField("deposited"))
+    await open_world.lease(AGENT, wanted=10)
+    await open_world.hear(mandate_revoked(9), retracted(money))
+    row = await open_world.grant(window())
+    assert (row.state, row.free, row.generation) == ("revoked", 0, 2)
+    assert (await open_world.revocations())[-1][1:] == (2, "quota_exhausted")
+
+
+async def test_a_deposit_that_left_the_chain_ends_leases_by_mandate(open_world: World) -> None:
+    money = next(said for said in open_world.sent if said.HasField("deposited"))
+    await open_world.lease(AGENT, wanted=10)
+    await open_world.hear(retracted(money))
+    assert (window(), 2, "quota_exhausted") in await open_world.revocations()
+    assert (await open_world.refusal(AGENT)).code == Code.QUOTA_EXHAUSTED
+
+
+async def test_a_mandate_whose_opening_left_the_chain_lends_nothing_more(open_world: World) -> None:
+    await open_world.lease(AGENT, wanted=10)
+    opened_by = next(said for said in open_world.sent if said.HasField("mandate_opened"))
+    await open_world.hear(retracted(opened_by))
+    await open_world.hear(retracted(opened_by))
+    assert (window(), 2, "mandate_ended") in await open_world.revocations()
+    assert (await open_world.refusal(AGENT)).code == Code.MANDATE_ENDED
+
+
+async def test_a_mandate_that_leaves_no_time_to_settle_binds_no_key(world: World) -> None:
+    with pytest.raises(InvalidRequest, match="too short"):
+        await opened(world, grace_s=59)
 
 
 async def test_the_deposit_bounds_it_as_well(open_world: World) -> None:
@@ -162,7 +212,11 @@ async def test_only_a_wallets_own_mandate_binds_a_key(open_world: World) -> None
 async def test_a_deposit_can_be_kept_for_mandates(open_world: World) -> None:
     first = await open_world.lease(ALICE, wanted=20)
     await open_world.count(record(first, 1, 20, last=True))
+    lease = await open_world.lease(ALICE, wanted=5)
     await open_world.hear(direct_draws(9, 2**40))
+    key = open_world.keys[ALICE]
+    (kept,) = await open_world.answer(RenewAsk("again", key, "worker-1", lease.lease_id, 5))
+    assert getattr(kept, "code", "") == Code.QUOTA_EXHAUSTED, "what was lent ends by its time"
     assert (await open_world.refusal(ALICE)).code == Code.QUOTA_EXHAUSTED
     assert (await open_world.lease(AGENT)).source == "mandate"
     await open_world.hear(direct_draws(10, 0))

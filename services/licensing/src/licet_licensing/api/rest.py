@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Request
@@ -14,28 +14,42 @@ from licet_kit import problems
 from licet_kit.clock import Clock
 from licet_kit.cursor import Page
 from licet_kit.db import reading, transaction
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from licet_licensing.api.shapes import (
+    AccountBody,
+    DecisionView,
+    ExplainBody,
+    ExplanationView,
+    GrantView,
+    IntrospectBody,
+    Introspection,
+    KeyBody,
+    KeyView,
+    NewKeyView,
+    NonceView,
+    SessionView,
+    SignInBody,
+    decision_view,
+    grant_view,
+    key_view,
+    step_view,
+)
 from licet_licensing.clients import Nonces, is_checksummed, recover_signer
-from licet_licensing.db.accounts import ApiKey, LoggedDecision
 from licet_licensing.domain import siwe
 from licet_licensing.domain.credentials import (
-    MAX_ID_CHARS,
     SESSION_PREFIX,
     is_id,
     parse_api_key,
     parse_session_token,
 )
-from licet_licensing.domain.decisions import Policy, Step
+from licet_licensing.domain.decisions import Policy
 from licet_licensing.domain.errors import (
     CredentialInvalid,
     InvalidRequest,
     NotFound,
     SignInRefused,
 )
-from licet_licensing.domain.grants import Grant
-from licet_licensing.events import grant_message
 from licet_licensing.usecases import explaining, identity
 from licet_licensing.usecases.board import Need
 
@@ -54,127 +68,6 @@ class Deps:
     session_lifetime: timedelta
     policy: Policy
     worker_token: str
-
-
-class Strict(BaseModel):
-    """A request body: unknown fields are refused, so that a typo is not silently ignored."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class NonceView(BaseModel):
-    nonce: str
-    expires_in_s: int
-
-
-class SignInBody(Strict):
-    message: str = Field(max_length=siwe.MAX_MESSAGE_CHARS)
-    signature: str = Field(max_length=200)
-
-
-class SessionView(BaseModel):
-    session: str
-    account_id: str
-    expires_at: datetime
-
-
-class KeyBody(Strict):
-    name: str = Field(min_length=1, max_length=identity.MAX_NAME_CHARS)
-    # The mandate that the key spends by alone.
-    mandate_id: str = Field(default="", max_length=MAX_ID_CHARS)
-
-
-class KeyView(BaseModel):
-    id: str
-    name: str
-    hint: str
-    created_at: datetime
-    mandate_id: str
-
-
-class NewKeyView(KeyView):
-    key: str
-
-
-class AccountBody(BaseModel):
-    account_id: str
-    wallets: list[str]
-    created_at: datetime
-
-
-class GrantView(BaseModel):
-    """The equation of one right: granted = free + leased + suspended + spent + lapsed, in decimal strings."""
-
-    grant_id: str
-    source: str
-    state: str
-    generation: int
-    wallet: str
-    chain_id: int
-    contract: str
-    token_id: str
-    window: int
-    plan_id: str
-    asset_id: str
-    operator: str
-    currency: str
-    end_time: int
-    user: str
-    user_until: int
-    granted: str
-    free: str
-    leased: str
-    suspended: str
-    spent: str
-    lapsed: str
-
-
-class StepView(BaseModel):
-    subject: str
-    usable: bool
-    code: str
-    detail: str
-
-
-class PositionView(BaseModel):
-    chain_id: int
-    block_number: int
-    block_hash: str
-
-
-class DecisionView(BaseModel):
-    decision_id: str
-    code: str
-    asset_id: str
-    grant_id: str
-    lease_id: str
-    units: str
-    position: PositionView
-    steps: list[StepView]
-    decided_at: datetime
-
-
-class ExplainBody(Strict):
-    slug: str = Field("", max_length=80)
-    asset_id: str = Field("", max_length=66)
-    decision_id: str = Field("", max_length=64)
-
-
-class ExplanationView(BaseModel):
-    decision_id: str
-    code: str
-    message: str
-    steps: list[StepView]
-
-
-class IntrospectBody(Strict):
-    api_key: str = Field("", max_length=200)
-    session: str = Field("", max_length=200)
-
-
-class Introspection(BaseModel):
-    account_id: str
-    wallets: list[str]
 
 
 def deps_of(request: Request) -> Deps:
@@ -290,7 +183,7 @@ async def create_key(body: KeyBody, account_id: SignedIn, deps: WithDeps) -> New
         key, text = await identity.create_key(
             session, account_id, body.name, deps.clock.now(), body.mandate_id
         )
-    return NewKeyView(**_key_view(key).model_dump(), key=text)
+    return NewKeyView(**key_view(key).model_dump(), key=text)
 
 
 async def list_keys(
@@ -299,7 +192,7 @@ async def list_keys(
     """The account's live keys, without their secrets."""
     async with reading(deps.engine) as session:
         keys = await identity.keys_of(session, account_id, _after(cursor), limit)
-    return cursors.page([_key_view(key) for key in keys], limit, lambda key: {"after": key.id})
+    return cursors.page([key_view(key) for key in keys], limit, lambda key: {"after": key.id})
 
 
 async def revoke_key(key_id: str, account_id: SignedIn, deps: WithDeps) -> None:
@@ -322,14 +215,14 @@ async def list_grants(
     async with reading(deps.engine) as session:
         grants = await identity.grants_of(session, account_id, _after(cursor), limit)
     return cursors.page(
-        [_grant_view(grant) for grant in grants], limit, lambda grant: {"after": grant.grant_id}
+        [grant_view(grant) for grant in grants], limit, lambda grant: {"after": grant.grant_id}
     )
 
 
 async def show_decision(decision_id: str, account_id: Caller, deps: WithDeps) -> DecisionView:
     """A decision about the account, with every step that led to it."""
     async with reading(deps.engine) as session:
-        return _decision_view(await explaining.past_decision(session, account_id, decision_id))
+        return decision_view(await explaining.past_decision(session, account_id, decision_id))
 
 
 async def explain(
@@ -348,7 +241,7 @@ async def explain(
         decision_id=found.decision_id,
         code=found.code.value,
         message=found.message,
-        steps=[_step_view(step) for step in found.steps],
+        steps=[step_view(step) for step in found.steps],
     )
 
 
@@ -374,39 +267,3 @@ def _after(text: str | None) -> str | None:
     if not isinstance(position, str) or not is_id(position):
         raise cursors.CursorInvalid("the cursor is not of this list")
     return position
-
-
-def _key_view(key: ApiKey) -> KeyView:
-    return KeyView(
-        id=key.key_id,
-        name=key.name,
-        hint=key.hint,
-        created_at=key.created_at,
-        mandate_id=key.mandate_id,
-    )
-
-
-def _grant_view(grant: Grant) -> GrantView:
-    said = grant_message(grant, "")
-    values = {name: getattr(said, name) for name in GrantView.model_fields if name != "source"}
-    return GrantView(source=grant.source.value, **values)
-
-
-def _step_view(step: Step) -> StepView:
-    return StepView(subject=step.subject, usable=step.usable, code=step.code.value, detail=step.detail)
-
-
-def _decision_view(decision: LoggedDecision) -> DecisionView:
-    return DecisionView(
-        decision_id=decision.decision_id,
-        code=decision.code.value,
-        asset_id=decision.asset_id,
-        grant_id=decision.grant_id,
-        lease_id=decision.lease_id,
-        units=str(decision.units),
-        position=PositionView(
-            chain_id=decision.chain_id, block_number=decision.block_number, block_hash=decision.block_hash
-        ),
-        steps=[_step_view(step) for step in decision.steps],
-        decided_at=decision.decided_at,
-    )

@@ -44,10 +44,11 @@ async def read(session: AsyncSession, keys: Collection[str], *, lock: bool) -> d
     return {row.key: _mandate(row) for row in rows}
 
 
-async def of_wallets(session: AsyncSession, mandate_id: str, wallets: Collection[str]) -> str | None:
-    """The key of a mandate that one of these wallets has opened."""
-    query = select(MANDATES.c.key).where(MANDATES.c.mandate_id == mandate_id, MANDATES.c.payer.in_(wallets))
-    return await session.scalar(query)
+async def of_wallets(session: AsyncSession, mandate_id: str, wallets: Collection[str]) -> Mandate | None:
+    """A mandate that one of these wallets has opened."""
+    query = select(MANDATES).where(MANDATES.c.mandate_id == mandate_id, MANDATES.c.payer.in_(wallets))
+    row = (await session.execute(query.order_by(MANDATES.c.key).limit(1))).one_or_none()
+    return None if row is None else _mandate(row)
 
 
 async def of_credentials(session: AsyncSession, hashes: Collection[bytes]) -> dict[bytes, str]:

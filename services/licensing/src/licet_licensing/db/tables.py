@@ -162,6 +162,8 @@ class MandateRow(Base, table=True):
     total_amount: int = Field(sa_type=Amount)
     window_s: int = Field(sa_type=BigInteger)
     window_records: int = Field(sa_type=BigInteger)
+    in_flight_cap: int = Field(sa_type=Amount)
+    grace_s: int = Field(sa_type=BigInteger)
     valid_from: int = Field(sa_type=BigInteger)
     valid_until: int = Field(sa_type=BigInteger)
     asset_ids: str

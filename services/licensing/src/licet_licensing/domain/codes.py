@@ -35,7 +35,7 @@ MESSAGES: dict[Code, str] = {
     Code.LICENSE_DELEGATED: "the license for this model is used by the account that it is delegated to",
     Code.DELEGATION_ENDED: "the license for this model is not delegated to the account any more",
     Code.MANDATE_ENDED: "the mandate of this key was revoked, or is over",
-    Code.QUOTA_EXHAUSTED: "the included units are used up and no deposit covers the call",
+    Code.QUOTA_EXHAUSTED: "the units of the right are used up and no deposit covers the call",
     Code.MIRROR_STALE: "the state of the chain is not known well enough to decide",
 }
 
@@ -51,6 +51,6 @@ REMEDIES: dict[Code, str] = {
     Code.LICENSE_DELEGATED: "end the delegation, or wait for its end",
     Code.DELEGATION_ENDED: "ask the holder to delegate the license again, or buy one",
     Code.MANDATE_ENDED: "ask the payer for another mandate, and for a key of it",
-    Code.QUOTA_EXHAUSTED: "renew the license, or deposit for use beyond the included units",
+    Code.QUOTA_EXHAUSTED: "renew the license, deposit, or with a mandate's key wait for its next window",
     Code.MIRROR_STALE: "try again shortly",
 }

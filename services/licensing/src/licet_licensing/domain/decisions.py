@@ -384,10 +384,8 @@ def _refuse(scene: Scene, policy: Policy, steps: list[Step]) -> Refusal:
 
 def _may_pass_soon(code: Code, scene: Scene) -> bool:
     """Whether waiting can help: other leases hold units, a purchase waits for finality, or the mirror lags."""
-    if code is Code.MIRROR_STALE:
-        return True
-    if code is Code.QUOTA_EXHAUSTED and scene.spending is not None:
-        return True  # the next window begins
+    if code is Code.MIRROR_STALE or (code is Code.QUOTA_EXHAUSTED and scene.spending is not None):
+        return True  # the mirror catches up; the next window begins
     return code is Code.QUOTA_EXHAUSTED and any(_holds_back(g) for g in (*scene.licenses, *scene.deposits))
 
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from licet_licensing.domain.balance import Balance
 from licet_licensing.domain.facts import Fact
 from licet_licensing.domain.grants import Grant, GrantState, Source
+
+# Use of a window is settled until its grace is over: with less time than this nobody would settle its last calls.
+LEAST_GRACE_S: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class Mandate:
     total_amount: int
     window_s: int
     window_records: int
+    in_flight_cap: int
+    grace_s: int
     valid_from: int
     valid_until: int
     asset_ids: tuple[str, ...]
@@ -44,6 +50,11 @@ class Mandate:
     def deposit_grant_id(self) -> str:
         """The grant of the deposit that pays."""
         return f"{self.chain_id}:{self.contract}:{self.deposit_id}:0"
+
+    @property
+    def at_once(self) -> int:
+        """What a window is lent at most."""
+        return min(self.window_amount, self.in_flight_cap)
 
     def covers(self, asset_id: str) -> bool:
         """Whether the asset may be used by it."""
@@ -83,6 +94,8 @@ def mandate_of(key: str, fact: Fact, *, is_final: bool, stands: bool) -> Mandate
         total_amount=int(body["total_amount"]),
         window_s=int(body["window_s"]),
         window_records=int(body["window_records"]),
+        in_flight_cap=int(body["in_flight_cap"]),
+        grace_s=int(body["grace_s"]),
         valid_from=int(body["valid_from"]),
         valid_until=int(body["valid_until"]),
         asset_ids=tuple(filter(None, str(body["asset_ids"]).split(","))),
@@ -107,6 +120,7 @@ class Spending:
 def open_window(mandate: Mandate, window: int, others: Iterable[Grant]) -> Grant:
     """The grant of a window that is used for the first time.
 
+    No window is lent beyond the in-flight cap: should the payer revoke before it is settled, no more is paid.
     Earlier windows take no more leases, so what they have committed is the most that they will ever draw.
     """
     drawn = sum(other.balance.committed for other in others)
@@ -125,7 +139,7 @@ def open_window(mandate: Mandate, window: int, others: Iterable[Grant]) -> Grant
         asset_id="",
         origin="",
         state=GrantState.LIVE,
-        balance=Balance(target=max(0, min(mandate.window_amount, mandate.total_amount - drawn))),
+        balance=Balance(target=max(0, min(mandate.at_once, mandate.total_amount - drawn))),
         end_time=mandate.end_of(window),
         draws_on=mandate.deposit_grant_id,
     )

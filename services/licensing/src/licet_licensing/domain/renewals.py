@@ -24,7 +24,7 @@ class Standing:
         lease, grant = self.lease, self.grant
         if grant is None or lease.worker_id != worker_id or lease.state is not LeaseState.ACTIVE:
             return False
-        alive = now < lease.expires_at and _carries(grant, lease.generation, now)
+        alive = now < lease.expires_at and _carries(grant, lease.generation, now) and not grant.mandates_only
         if self.required_generation is None:
             return alive
         return alive and self.required is not None and _carries(self.required, self.required_generation, now)

@@ -195,10 +195,10 @@ def mandated(number: int, *, begin: int, payer: str = ALICE, **terms: Any) -> ch
         "token": CURRENCY,
         "window_amount": "300",
         "total_amount": "500",
-        "in_flight_cap": "50",
+        "in_flight_cap": "300",
         "window_s": 100,
         "window_records": 1_000,
-        "grace_s": 10,
+        "grace_s": 60,
         "valid_until": 2**40,
     }
     payload = chain.MandateOpened(payer=payer, valid_from=begin, **(values | terms))

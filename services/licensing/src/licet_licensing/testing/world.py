@@ -187,10 +187,11 @@ class World:
         assert not asked
         return LeaseAsk(request_id, fingerprint, worker_id, Need(key, "", slug), ask)
 
-    async def answer(self, *asks: LeaseAsk | RenewAsk) -> list[leasing.Answer]:
-        """Answers to requests that come as one batch."""
+    async def answer(self, *asks: LeaseAsk | RenewAsk, late_s: float = 0) -> list[leasing.Answer]:
+        """Answers to requests that come as one batch, `late_s` after they were taken up."""
         async with transaction(self.engine) as session:
-            answers = await leasing.answer(session, asks, self.policy, self.now)
+            taken_up = self.now - timedelta(seconds=late_s)
+            answers = await leasing.answer(session, asks, self.policy, taken_up)
         return [answers[ask.request_id] for ask in asks]
 
     async def lease(self, wallet: str = ALICE, **asked: Any) -> Granted:

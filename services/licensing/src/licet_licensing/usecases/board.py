@@ -172,10 +172,15 @@ async def _read_windows(session: AsyncSession, board: Board) -> None:
     """The running windows: those that were used, and those that would be opened now."""
     now = board.now.timestamp()
     for mandate in board.mandates.values():
+        if not (mandate.stands and mandate.is_final and mandate.runs(now)):
+            continue
         window = mandate.window_at(now)
         name = mandate.grant_id(window)
-        if mandate.stands and mandate.is_final and mandate.runs(now) and name not in board.grants:
-            others = await rights.windows_of(session, f"mandate:{mandate.key}")
+        others = await rights.windows_of(session, f"mandate:{mandate.key}")
+        if any(other.window > window for other in others):
+            # This request is older than the one that opened a later window, whose target stands on what was lent.
+            board.grants.pop(name, None)
+        elif name not in board.grants:
             board.grants[name] = open_window(mandate, window, others)
             board.opened.add(name)
     board.calls_lent = await mandates.calls_lent(session, board.grants.keys() & _windows(board))

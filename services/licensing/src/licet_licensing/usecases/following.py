@@ -6,7 +6,7 @@ event that is late, repeated, out of order or from a chain that lost cannot leav
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from licet_kit.logs import get_logger
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_licensing.db import chain, leases, mandates, rights
+from licet_licensing.domain.codes import Code
 from licet_licensing.domain.facts import (
     Asset,
     Fact,
@@ -64,6 +65,18 @@ class _Outcome:
 
     opened: list[tuple[str, Grant]] = field(default_factory=list)
     changes: list[GrantChange] = field(default_factory=list)
+
+    def end_windows(self, known: Mapping[str, Mapping[str, Grant]], deposit: str, why: Code) -> None:
+        """End the leases of the windows that draw on a deposit, on top of what was changed of them before."""
+        changed = {change.grant.grant_id: place for place, change in enumerate(self.changes)}
+        for window in (grant for grants in known.values() for grant in grants.values()):
+            if window.draws_on != deposit:
+                continue
+            place = changed.get(window.grant_id)
+            if place is None:
+                self.changes.append(end_leases(window, why))
+            elif self.changes[place].revoked is None:
+                self.changes[place] = end_leases(self.changes[place].grant, why)
 
 
 async def hear_events(session: AsyncSession, heard: Sequence[Heard], now: datetime) -> None:
@@ -291,10 +304,7 @@ async def _follow_deposits(
             uncovered = revoke_uncovered(change) if subject in retracted else change
             outcome.changes.append(uncovered)
             if uncovered.revoked is not None:
-                windows = (g for grants in known.values() for g in grants.values())
-                outcome.changes.extend(
-                    end_leases(w, uncovered.revoked) for w in windows if w.draws_on == grant.grant_id
-                )
+                outcome.end_windows(known, grant.grant_id, uncovered.revoked)
         if final is not None:
             await chain.forget_superseded(session, [final])
 

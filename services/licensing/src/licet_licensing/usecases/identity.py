@@ -21,6 +21,7 @@ from licet_licensing.domain.credentials import (
 )
 from licet_licensing.domain.errors import CredentialInvalid, InvalidRequest, NotFound, SignInRefused
 from licet_licensing.domain.grants import Grant
+from licet_licensing.domain.mandates import LEAST_GRACE_S
 from licet_licensing.usecases.telling import tell_states
 
 # Keys are made by people and rotated by programs; more live ones than this are forgotten ones.
@@ -103,14 +104,16 @@ async def create_key(
 
 async def _mandate_of(session: AsyncSession, account_id: str, mandate_id: str) -> str:
     wallets = await accounts.wallets_of(session, [account_id])
-    found = (
-        await mandates.of_wallets(session, mandate_id.lower(), wallets[account_id])
-        if is_id(mandate_id)
-        else None
-    )
+    found = None
+    if is_id(mandate_id):
+        found = await mandates.of_wallets(session, mandate_id.lower(), wallets[account_id])
     if found is None:
         raise InvalidRequest("no wallet of this account has opened this mandate, or it is not known here yet")
-    return found
+    if found.grace_s < LEAST_GRACE_S:
+        raise InvalidRequest(
+            f"the mandate's grace of {found.grace_s} s is too short to settle by; open one of {LEAST_GRACE_S} s or more"
+        )
+    return found.key
 
 
 async def revoke_key(session: AsyncSession, account_id: str, key_id: str, now: datetime) -> None:
