@@ -304,7 +304,8 @@ def test_money_flows_from_a_charged_call_to_the_owner(
     assert report["differences"] == []
     assert person.run("reconcile", "--json").refusal(WRONG_USE)["error"] == "config_missing"
     owner = world.actor("publisher").address
-    books.release(world.client("publisher"), world.chain, [installation.notes["asset_id"]])
+    seller = world.client("publisher")
+    books.release(seller, seller.chain, [installation.notes["asset_id"]])
     before = world.chain.balance(owner)
     claimed = publisher.run("claim", MODEL, "--json").value
     assert world.chain.balance(owner) - before == parse_amount(claimed["claimed"]) > 0
