@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
@@ -14,7 +15,7 @@ import {Credentials} from "./libraries/Credentials.sol";
 import {Names} from "./libraries/Names.sol";
 
 /// @title Rules about who may hold the shares of an asset
-contract ComplianceGate is IComplianceGate, EIP712 {
+contract ComplianceGate is IComplianceGate, EIP712, AccessManaged {
     using Accounts for address;
     using BitMaps for BitMaps.BitMap;
     using Credentials for Credential;
@@ -25,8 +26,9 @@ contract ComplianceGate is IComplianceGate, EIP712 {
     uint8 public constant EARN = 4;
     /// @notice What a call walks through.
     uint256 public constant MAX_BATCH = 64;
-    /// @notice What is known about a person gets old.
-    uint256 public constant MAX_TERM = 730 days;
+    /// @notice What is known about a person gets old: bounds of `longestTerm`.
+    uint64 public constant MIN_LONGEST_TERM = 30 days;
+    uint64 public constant MAX_LONGEST_TERM = 730 days;
     uint16 public constant MAX_JURISDICTION = 999;
 
     uint8 private constant ALL = HOLD | VOTE | EARN;
@@ -46,11 +48,25 @@ contract ComplianceGate is IComplianceGate, EIP712 {
     IDirectory private immutable _directory;
     IAssetRegistry private immutable _registry;
 
+    /// @inheritdoc IComplianceGate
+    uint64 public longestTerm = MAX_LONGEST_TERM;
     mapping(bytes32 assetId => Rules) private _rules;
     mapping(address shares => bytes32 assetId) private _assets;
 
-    constructor(IDirectory directory, IAssetRegistry registry) EIP712("Licet Credential", "1") {
+    constructor(address manager, IDirectory directory, IAssetRegistry registry)
+        EIP712("Licet Credential", "1")
+        AccessManaged(manager)
+    {
         (_directory, _registry) = (directory, registry);
+    }
+
+    /// @inheritdoc IComplianceGate
+    function setLongestTerm(uint64 newTerm) external restricted {
+        if (newTerm < MIN_LONGEST_TERM || newTerm > MAX_LONGEST_TERM) {
+            revert ComplianceGate_InvalidLongestTerm(newTerm);
+        }
+        longestTerm = newTerm;
+        emit LongestTermSet(newTerm);
     }
 
     /// @inheritdoc IComplianceGate
@@ -254,12 +270,12 @@ contract ComplianceGate is IComplianceGate, EIP712 {
         if (c.nonce != nonce) revert ComplianceGate_InvalidNonce(c.subject, c.nonce, nonce);
         if (c.class == 0) revert ComplianceGate_InvalidClass(c.class);
         _requireJurisdiction(c.jurisdiction);
-        if (c.expiresAt <= block.timestamp || c.expiresAt > block.timestamp + MAX_TERM) {
+        if (c.expiresAt <= block.timestamp || c.expiresAt > block.timestamp + longestTerm) {
             revert ComplianceGate_InvalidExpiry(c.expiresAt);
         }
         if (c.subject.isContract()) revert ComplianceGate_IsContract(c.subject);
         Account storage entry = rules.accounts[c.subject];
-        // casting to 'uint40' is safe because it ends within `MAX_TERM`
+        // casting to 'uint40' is safe because it ends within `longestTerm`
         // forge-lint: disable-next-line(unsafe-typecast)
         (entry.issuer, entry.expiresAt) = (issuer, uint40(c.expiresAt));
         (entry.jurisdiction, entry.class) = (c.jurisdiction, c.class);

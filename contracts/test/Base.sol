@@ -96,7 +96,7 @@ abstract contract Base is Test {
         address sharesCode = address(new Shares(directory));
         address timelockCode = address(new AssetTimelock(directory, registry));
         address governorCode = address(new AssetGovernor(directory));
-        complianceGate = new ComplianceGate(directory, registry);
+        complianceGate = new ComplianceGate(address(manager), directory, registry);
         sharesFactory = new SharesFactory(directory, registry, sharesCode, timelockCode, governorCode, complianceGate);
         breachBook = new BreachBook(directory, registry, planBook, license);
         usd = new TestUSD();
@@ -112,6 +112,7 @@ abstract contract Base is Test {
         _needRole(address(mirrorBook), MirrorBook.report.selector, Roles.REPORTER);
         _needRole(address(mirrorBook), MirrorBook.correct.selector, Roles.PARAMETER);
         _needRole(address(escrow), IUsageEscrow.setDisputeTime.selector, Roles.PARAMETER);
+        _needRole(address(complianceGate), ComplianceGate.setLongestTerm.selector, Roles.PROTOCOL);
         manager.grantRole(Roles.DIRECTORY, address(this), 0);
         manager.grantRole(Roles.PARAMETER, address(this), 0);
         manager.grantRole(Roles.PROTOCOL, address(this), 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
+import {IAccessManaged} from "@openzeppelin/contracts/access/manager/IAccessManaged.sol";
 import {ComplianceGate} from "../src/ComplianceGate.sol";
 import {IComplianceGate} from "../src/interfaces/IComplianceGate.sol";
 import {IDirectory} from "../src/interfaces/IDirectory.sol";
@@ -303,10 +304,41 @@ contract ComplianceGateTest is GateBase {
         complianceGate.enrolSigned(credential, other, abi.encodePacked(r, s, v));
     }
 
+    function test_setLongestTerm_BoundsWhatIsIssuedFromNowOn() external {
+        uint64 now_ = uint64(block.timestamp);
+        vm.prank(issuer);
+        complianceGate.enrol(assetId, carol, CLASS, GERMANY, now_ + 730 days);
+        vm.expectEmit(address(complianceGate));
+        emit IComplianceGate.LongestTermSet(30 days);
+        complianceGate.setLongestTerm(30 days);
+        assertEq(complianceGate.longestTerm(), 30 days);
+        assertEq(complianceGate.accountOf(assetId, carol).expiresAt, now_ + 730 days);
+        vm.startPrank(issuer);
+        vm.expectRevert(
+            abi.encodeWithSelector(IComplianceGate.ComplianceGate_InvalidExpiry.selector, now_ + 30 days + 1)
+        );
+        complianceGate.enrol(assetId, carol, CLASS, GERMANY, now_ + 30 days + 1);
+        complianceGate.enrol(assetId, carol, CLASS, GERMANY, now_ + 30 days);
+        vm.stopPrank();
+    }
+
+    function test_setLongestTerm_RevertWhen_OutOfBoundsOrWithoutTheRole() external {
+        for (uint256 i = 0; i < 2; ++i) {
+            uint64 wrong = i == 0 ? 30 days - 1 : 730 days + 1;
+            vm.expectRevert(
+                abi.encodeWithSelector(IComplianceGate.ComplianceGate_InvalidLongestTerm.selector, wrong)
+            );
+            complianceGate.setLongestTerm(wrong);
+        }
+        vm.expectRevert(abi.encodeWithSelector(IAccessManaged.AccessManagedUnauthorized.selector, publisher));
+        vm.prank(publisher);
+        complianceGate.setLongestTerm(60 days);
+    }
+
     function test_replayAcrossChainsAndGates() external {
         IComplianceGate.Credential memory credential = _credential(carol);
         bytes memory signature = _sign(credential);
-        ComplianceGate other = new ComplianceGate(directory, registry);
+        ComplianceGate other = new ComplianceGate(address(manager), directory, registry);
         vm.expectRevert(abi.encodeWithSelector(IComplianceGate.ComplianceGate_InvalidSignature.selector, issuer));
         other.enrolSigned(credential, issuer, signature);
         vm.chainId(block.chainid + 1);

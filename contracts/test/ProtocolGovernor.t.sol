@@ -5,6 +5,7 @@ import {IAccessManager} from "@openzeppelin/contracts/access/manager/IAccessMana
 import {IGovernor} from "@openzeppelin/contracts/governance/IGovernor.sol";
 import {GovernorTimelockAccess} from "@openzeppelin/contracts/governance/extensions/GovernorTimelockAccess.sol";
 import {NetworkToken} from "../src/NetworkToken.sol";
+import {IComplianceGate} from "../src/interfaces/IComplianceGate.sol";
 import {IDirectory} from "../src/interfaces/IDirectory.sol";
 import {INetworkToken} from "../src/interfaces/INetworkToken.sol";
 import {IProtocolGovernor} from "../src/interfaces/IProtocolGovernor.sol";
@@ -12,7 +13,7 @@ import {IRevenueRouter} from "../src/interfaces/IRevenueRouter.sol";
 import {IUsageEscrow} from "../src/interfaces/IUsageEscrow.sol";
 import {Roles} from "../src/libraries/Roles.sol";
 import {GovernorBase} from "./GovernorBase.sol";
-import {FlashLender, IBorrower, Parameters} from "./mocks/Parameters.sol";
+import {FlashLender, IBorrower} from "./mocks/FlashLender.sol";
 
 contract ProtocolGovernorTest is GovernorBase, IBorrower {
     /// @dev From a proposal to its execution; every step that comes too early is refused.
@@ -74,13 +75,9 @@ contract ProtocolGovernorTest is GovernorBase, IBorrower {
         directory.requireActive(address(sale));
     }
 
-    function test_vote_SetsTheParameterOfAGate() external {
-        Parameters gate = new Parameters(address(manager));
-        bytes4[] memory selectors = new bytes4[](1);
-        selectors[0] = Parameters.set.selector;
-        manager.setTargetFunctionRole(address(gate), selectors, Roles.PROTOCOL);
-        _pass(address(gate), abi.encodeCall(Parameters.set, (7)));
-        assertEq(gate.value(), 7);
+    function test_vote_BoundsTheCredentialsOfTheGate() external {
+        _pass(address(complianceGate), abi.encodeCall(IComplianceGate.setLongestTerm, (90 days)));
+        assertEq(complianceGate.longestTerm(), 90 days);
     }
 
     function test_vote_RaisesNoFeeAboveTheCeiling() external {

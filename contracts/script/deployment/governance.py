@@ -5,7 +5,7 @@
 | admin | 0 | grant roles, say which role a function needs |
 | directory | 1 | list contracts, retire them |
 | parameter | 2 | schedule the exit delay, correct reports |
-| protocol | 3 | schedule the protocol fee, pause entries for a while |
+| protocol | 3 | schedule the protocol fee, pause entries for a while, bound how long credentials last |
 | reporter | 4 | say who owns assets on other chains |
 
 All but the protocol's end with the timelock, beside which only the named reporters have a role; the protocol's
@@ -41,6 +41,7 @@ RESTRICTED: Final = {
     ("UsageEscrow", "setDisputeTime(uint64)"): PARAMETER,
     ("RevenueRouter", "setFee(uint16)"): PROTOCOL,
     ("Directory", "pauseEntry(address,uint64)"): PROTOCOL,
+    ("ComplianceGate", "setLongestTerm(uint64)"): PROTOCOL,
     ("MirrorBook", "report(bytes32,address,uint64,bytes32)"): REPORTER,
     ("MirrorBook", "correct(bytes32,address,uint64,bytes32)"): PARAMETER,
 }

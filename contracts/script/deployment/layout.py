@@ -67,7 +67,7 @@ _ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
     "Shares": lambda a: [a["Directory"]],
     "AssetTimelock": lambda a: [a["Directory"], a["AssetRegistry"]],
     "AssetGovernor": lambda a: [a["Directory"]],
-    "ComplianceGate": lambda a: [a["Directory"], a["AssetRegistry"]],
+    "ComplianceGate": lambda a: [a["AccessManager"], a["Directory"], a["AssetRegistry"]],
     # An issuer, with nothing to close: what it issues counts where the gate's rules name it.
     "IdentityAdapter": lambda a: [a["ComplianceGate"]],
     "SharesFactory": lambda a: [

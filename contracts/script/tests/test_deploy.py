@@ -163,6 +163,7 @@ async def test_the_deployer_keeps_no_role(chain: Anvil, tmp_path: Path) -> None:
         ("UsageEscrow", ("setDisputeTime", 60)),
         ("RevenueRouter", ("setFee", 0)),
         ("Directory", ("pauseEntry", to_checksum_address(contracts["LicenseSale"]), 1)),
+        ("ComplianceGate", ("setLongestTerm", 60 * 86400)),
         ("MirrorBook", ("report", b"\1" * 32, deployer, 1, b"\0" * 32)),
         ("MirrorBook", ("correct", b"\1" * 32, deployer, 1, b"\0" * 32)),
     ):

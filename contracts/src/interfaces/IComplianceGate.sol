@@ -64,6 +64,11 @@ interface IComplianceGate is ITransferGate {
     /// @notice Shares of the asset exist that do not ask this gate: it is never regulated.
     event SharedOutside(bytes32 indexed assetId, address indexed gate);
 
+    /// @notice Credentials that are issued from now on end within so many seconds.
+    event LongestTermSet(uint64 longestTerm);
+
+    /// @notice The longest term is outside `MIN_LONGEST_TERM` and `MAX_LONGEST_TERM`.
+    error ComplianceGate_InvalidLongestTerm(uint64 longestTerm);
     /// @notice Only the asset's authority loosens a rule.
     error ComplianceGate_NotAuthority(bytes32 assetId, address caller);
     /// @notice Only the asset's authority or officer may.
@@ -90,7 +95,7 @@ interface IComplianceGate is ITransferGate {
     error ComplianceGate_InvalidJurisdiction(uint16 code);
     /// @notice A class is 1 to 255.
     error ComplianceGate_InvalidClass(uint8 class);
-    /// @notice A credential ends after now, and within `MAX_TERM`.
+    /// @notice A credential ends after now, and within `longestTerm`.
     error ComplianceGate_InvalidExpiry(uint64 expiresAt);
     /// @notice A contract is listed with a purpose, not enrolled.
     error ComplianceGate_IsContract(address account);
@@ -100,6 +105,13 @@ interface IComplianceGate is ITransferGate {
     error ComplianceGate_InvalidNonce(address subject, uint256 nonce, uint256 expected);
     /// @notice The issuer did not sign this.
     error ComplianceGate_InvalidSignature(address issuer);
+
+    /// @notice Bounds how long credentials that are issued from now on may last; those that stand keep their end.
+    /// Restricted: the protocol's.
+    function setLongestTerm(uint64 newTerm) external;
+
+    /// @notice Longest life of a credential that is issued now, in seconds.
+    function longestTerm() external view returns (uint64);
 
     /// @notice Opens or regulates an asset. By its authority; the first time, the gate must be active in the Directory.
     function setMode(bytes32 assetId, Mode mode) external;

@@ -1,19 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-
-/// @notice A contract with a parameter that a role sets, as a gate has.
-contract Parameters is AccessManaged {
-    uint256 public value;
-
-    constructor(address manager) AccessManaged(manager) {}
-
-    function set(uint256 value_) external restricted {
-        value = value_;
-    }
-}
-
 /// @notice Lends tokens for one transaction.
 contract FlashLender {
     address private immutable _token;
