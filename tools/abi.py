@@ -24,6 +24,8 @@ OWN = (
     "AssetRegistry",
     "AssetTimelock",
     "BreachBook",
+    "CreditToken",
+    "Credits",
     "Directory",
     "License",
     "LicenseSale",

@@ -10,6 +10,7 @@ import {IDirectory} from "./interfaces/IDirectory.sol";
 import {IRevenueRouter} from "./interfaces/IRevenueRouter.sol";
 import {Delayed} from "./libraries/Delayed.sol";
 import {Names} from "./libraries/Names.sol";
+import {Redemption} from "./libraries/Redemption.sol";
 import {Waterfall} from "./libraries/Waterfall.sol";
 
 /// @title Revenue of assets, and who may claim it
@@ -57,9 +58,11 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
 
     /// @inheritdoc IRevenueRouter
     function receiveRevenue(bytes32 assetId, address token, uint128 amount, bytes32 ref) external nonReentrant {
-        bool isOpen = _isListed(Names.LICENSE_SALE, IDirectory.Status.Retiring);
+        bool isExpiry = _isListed(Names.CREDITS, IDirectory.Status.Retired);
+        bool isOpen = isExpiry || _isListed(Names.LICENSE_SALE, IDirectory.Status.Retiring);
         if (!isOpen) revert RevenueRouter_NotSource(msg.sender);
-        _receive(_bucketFor(assetId, token), Source.Sale, assetId, token, amount, ref);
+        Source source = isExpiry ? Source.Expiry : Source.Sale;
+        _receive(_bucketFor(assetId, token), source, assetId, token, amount, ref);
     }
 
     /// @inheritdoc IRevenueRouter
@@ -69,7 +72,8 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
     {
         bool isEscrow = _isListed(Names.USAGE_ESCROW, IDirectory.Status.Retired);
         if (!isEscrow) revert RevenueRouter_NotSource(msg.sender);
-        _receive(_bucketUnder(assetId, token, terms), Source.Usage, assetId, token, amount, ref);
+        (address currency, uint128 money) = Redemption.redeem(_directory, assetId, token, amount);
+        _receive(_bucketUnder(assetId, currency, terms), Source.Usage, assetId, currency, money, ref);
     }
 
     /// @inheritdoc IRevenueRouter

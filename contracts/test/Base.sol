@@ -10,6 +10,7 @@ import {AssetRegistry} from "../src/AssetRegistry.sol";
 import {AssetTimelock} from "../src/AssetTimelock.sol";
 import {BreachBook} from "../src/BreachBook.sol";
 import {ComplianceGate} from "../src/ComplianceGate.sol";
+import {Credits} from "../src/Credits.sol";
 import {Directory} from "../src/Directory.sol";
 import {License} from "../src/License.sol";
 import {LicenseSale} from "../src/LicenseSale.sol";
@@ -59,6 +60,7 @@ abstract contract Base is Test {
     SharesFactory internal sharesFactory;
     BreachBook internal breachBook;
     ComplianceGate internal complianceGate;
+    Credits internal credits;
     MirrorBook internal mirrorBook;
     TestUSD internal usd;
 
@@ -99,6 +101,7 @@ abstract contract Base is Test {
         complianceGate = new ComplianceGate(address(manager), directory, registry);
         sharesFactory = new SharesFactory(directory, registry, sharesCode, timelockCode, governorCode, complianceGate);
         breachBook = new BreachBook(directory, registry, planBook, license);
+        credits = new Credits(directory, registry, planBook);
         usd = new TestUSD();
     }
 
@@ -127,6 +130,7 @@ abstract contract Base is Test {
         directory.list("BreachBook", address(breachBook));
         directory.list("ComplianceGate", address(complianceGate));
         directory.list("MirrorBook", address(mirrorBook));
+        directory.list("Credits", address(credits));
         escrow.setExitDelay(EXIT_DELAY);
         escrow.setDisputeTime(DISPUTE_TIME);
     }

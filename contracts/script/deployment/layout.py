@@ -79,6 +79,8 @@ _ARGUMENTS: Final[dict[str, Callable[[Addresses], list[Any]]]] = {
         a["ComplianceGate"],
     ],
     "BreachBook": lambda a: [a["Directory"], a["AssetRegistry"], a["PlanBook"], a["License"]],
+    # It makes the code that its series are clones of.
+    "Credits": lambda a: [a["Directory"], a["AssetRegistry"], a["PlanBook"]],
     # Its arguments are the distribution; see `place`.
     "NetworkToken": lambda a: [],
     "ProtocolGovernor": lambda a: [a["NetworkToken"], a["AccessManager"]],
@@ -96,6 +98,7 @@ LISTED: Final = (
     "BreachBook",
     "ComplianceGate",
     "MirrorBook",
+    "Credits",
 )
 
 

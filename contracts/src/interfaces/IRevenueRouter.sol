@@ -10,7 +10,8 @@ interface IRevenueRouter {
     enum Source {
         Sale,
         Usage,
-        Royalty
+        Royalty,
+        Expiry
     }
 
     /// @notice Under what revenue is divided: what holds in one block.
@@ -37,8 +38,8 @@ interface IRevenueRouter {
         address payee;
     }
 
-    /// @notice Money came in. `ref` is the licence's token id (Sale), the id of what was held (Usage), or the asset that
-    /// paid it out of what waits for it (Royalty).
+    /// @notice Money came in. `ref` is the licence's token id (Sale), the id of what was held (Usage), the asset that
+    /// paid it out of what waits for it (Royalty), or the id of the series whose units ended unused (Expiry).
     event RevenueReceived(
         bytes32 indexed assetId,
         address indexed token,
@@ -66,7 +67,7 @@ interface IRevenueRouter {
     /// @notice The protocol fee will be `feeBp` for revenue that comes in from `effectiveAt` on.
     event FeeScheduled(uint16 feeBp, uint64 effectiveAt);
 
-    /// @notice Only a LicenseSale or UsageEscrow that the Directory lists as active or retiring brings revenue.
+    /// @notice Only an active or retiring LicenseSale, and an escrow or Credits of any generation bring revenue.
     error RevenueRouter_NotSource(address caller);
     /// @notice No asset has this id, so nobody would own the revenue.
     error RevenueRouter_UnknownAsset(bytes32 assetId);

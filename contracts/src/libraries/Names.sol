@@ -9,5 +9,6 @@ library Names {
     bytes32 internal constant REVENUE_ROUTER = "RevenueRouter";
     bytes32 internal constant PLAN_BOOK = "PlanBook";
     bytes32 internal constant LICENSE = "License";
+    bytes32 internal constant CREDITS = "Credits";
     bytes32 internal constant SHARES_FACTORY = "SharesFactory";
 }

@@ -130,3 +130,20 @@ contract NosyReceiver {
         return this.onERC721Received.selector;
     }
 }
+
+/// @notice Says that it is a series of whatever credits it is told.
+contract Impostor is ERC20("Impostor", "IMP") {
+    address public credits;
+
+    constructor(address credits_) {
+        credits = credits_;
+    }
+
+    function pretend(address credits_) external {
+        credits = credits_;
+    }
+
+    function mint(address to, uint256 amount) external {
+        _mint(to, amount);
+    }
+}
