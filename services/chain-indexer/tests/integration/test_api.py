@@ -69,6 +69,13 @@ def escrow(name: str, **values: Any) -> Said:
     return "UsageEscrow", event_entry("UsageEscrow", name, deposit | values)
 
 
+def opened(number: int, asset: bytes) -> Said:
+    token, end = "0x" + f"{number:040x}", 2**40
+    values = {"token": token, "planId": 1, "assetId": asset}
+    terms = (1, asset, TOKEN, 7, 2**64 - 1, end, True)
+    return "Credits", event_entry("Credits", "SeriesOpened", values | {"series": terms})
+
+
 BLOCKS: list[list[Said]] = [
     [registered(A, WIDE, "acme/risk"), registered(B, 2, "acme/other")],
     [published(bytes([n]) * 32, n) for n in (1, 2, 3)],
@@ -81,6 +88,7 @@ BLOCKS: list[list[Said]] = [
         escrow("ExitRequested", exitId=5, amount=10, unlockTime=98, spendable=60, total=60),
         escrow("Withdrawn", exitId=5, amount=10),
     ],
+    [opened(n, asset) for n, asset in ((1, A), (2, B))],
 ]
 
 
@@ -158,6 +166,16 @@ async def test_versions_tell_which_is_active(client: httpx2.AsyncClient) -> None
         (2, True, "ipfs://2"),
         (3, False, "ipfs://3"),
     ]
+
+
+async def test_series_of_credits_are_filtered_and_say_their_terms(client: httpx2.AsyncClient) -> None:
+    tokens = ["0x" + f"{number:040x}" for number in (1, 2)]
+    assert [s["token"] for s in await pages(client, "/v1/credits")] == tokens
+    for where in ({"asset_id": f"0x{B.hex()}"}, {"token": tokens[1]}):
+        assert [s["token"] for s in await pages(client, "/v1/credits", **where)] == tokens[1:]
+    (series,) = await pages(client, "/v1/credits", token=tokens[0])
+    assert (series["unit_price"], series["supply"], series["expires_at"]) == ("7", str(2**64 - 1), 2**40)
+    assert (series["issued"], series["redeemed"], series["expired"]) == ("0", "0", "0")
 
 
 async def test_plans_are_filtered_and_say_their_terms(client: httpx2.AsyncClient) -> None:

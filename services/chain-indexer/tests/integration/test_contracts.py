@@ -150,8 +150,30 @@ async def test_royalties_wait_for_the_parent(path: Path, engine: AsyncEngine) ->
         assert earning.earned - earning.claimed == earned
 
 
+async def test_series_of_credits_count_what_became_of_their_units(path: Path, engine: AsyncEngine) -> None:
+    token = await path.credits(3)
+    chain = followed(path)
+    await follow(engine, chain)
+    series = await row_of(engine, r.Series, chain.chain_id, token)
+    terms = await path.view("Credits", "seriesOf", checksum(token))
+    assert (series.plan_id, series.asset_id, series.currency) == (
+        terms[0],
+        "0x" + terms[1].hex(),
+        terms[2].lower(),
+    )
+    assert (series.unit_price, series.supply, series.expires_at, series.transferable) == tuple(terms[3:])
+    assert series.issued == await path.view("Credits", "issuedOf", checksum(token)) == 10
+    assert (series.redeemed, series.expired) == (4, 4)
+    left = await path.view("CreditToken", "totalSupply")
+    assert series.issued - series.redeemed - series.expired == left == 2
+    revenue = await row_of(engine, r.Revenue, chain.chain_id, path.asset, path.token)
+    pending = await path.view("RevenueRouter", "pendingOf", path.asset, checksum(path.token))
+    assert revenue.sale + revenue.usage - revenue.distributed == pending[0] == 8 * 7
+
+
 async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, engine: AsyncEngine) -> None:
     await path.mandate()
+    await path.credits(4)
     former = await path.migrate()
     await follow(engine, followed(path))
     fresh, chain_id = 2**64 + 1, followed(path).chain_id
@@ -182,7 +204,7 @@ async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, e
     ended = [e.license_revoked for e in events if e.HasField("license_revoked")]
     assert [(x.token_id, x.plan_id, x.asset_id) for x in ended] == [("4", "1", path.asset)]
     groups = [e.group_settled for e in events if e.HasField("group_settled")]
-    assert [[line.paid for line in x.lines] for x in groups] == [["1000", "500"], ["6000"], ["600"]]
+    assert [[line.paid for line in x.lines] for x in groups] == [["1000", "500"], ["6000"], ["600"], ["4"]]
     assert groups[2].lines[0].authority != groups[0].lines[0].authority == "0x" + "00" * 32
     assert [e.draw_refunded.amount for e in events if e.HasField("draw_refunded")] == ["600"]
     revoked = [e.mandate_revoked for e in events if e.HasField("mandate_revoked")]
@@ -196,7 +218,7 @@ async def test_every_event_of_the_path_is_told_and_none_is_unknown(path: Path, e
     assert lent[0].expires > 0
     assert lent[1].expires == 0
     paid_by = {e.revenue_received.payer_contract for e in events if e.HasField("revenue_received")}
-    assert paid_by == {path.deployed.contracts["LicenseSale"], path.deployed.contracts["UsageEscrow"]}
+    assert paid_by == {path.deployed.contracts[name] for name in ("LicenseSale", "UsageEscrow", "Credits")}
     drawn = [e.exit_drawn for e in events if e.HasField("exit_drawn")]
     exits = {e.exit_id: e for e in drawn}
     assert len(exits) == 2, "the second batch draws on both exits"

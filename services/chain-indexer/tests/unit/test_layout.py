@@ -24,13 +24,11 @@ CONTRACT = "0x" + "c0" * 20
 W3 = Web3()
 
 
-def values_of(  # noqa: C901 - one flat case a type
-    kind: str, components: list[dict[str, Any]]
-) -> st.SearchStrategy[Any]:
+def values_of(kind: str, components: list[dict[str, Any]]) -> st.SearchStrategy[Any]:
     if kind == "tuple":
         return st.tuples(*(values_of(part["type"], part.get("components", [])) for part in components))
-    if kind == "tuple[]":
-        return st.lists(values_of("tuple", components), max_size=3)
+    if kind.endswith("[]"):
+        return st.lists(values_of(kind[:-2], components), max_size=4)
     if kind.startswith("uint"):
         limit = 2 ** int(kind[4:]) - 1
         return st.one_of(st.integers(0, limit), st.sampled_from([0, 1, limit]))
@@ -38,8 +36,6 @@ def values_of(  # noqa: C901 - one flat case a type
         return st.binary(min_size=20, max_size=20).map(lambda b: "0x" + b.hex())
     if kind == "bytes32":
         return st.binary(min_size=32, max_size=32)
-    if kind == "bytes32[]":
-        return st.lists(st.binary(min_size=32, max_size=32), max_size=5)
     if kind == "bool":
         return st.booleans()
     if kind == "bytes":

@@ -32,10 +32,11 @@ from licet_indexer.api.models import (
     MirrorOut,
     PlanAnswer,
     PlanOut,
+    SeriesOut,
     VersionOut,
 )
 from licet_indexer.db.reads import Value, page
-from licet_indexer.domain.rows import Asset, AssetMirror, Plan, Version
+from licet_indexer.domain.rows import Asset, AssetMirror, Plan, Series, Version
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
@@ -43,6 +44,7 @@ _ASSETS = {"chain_id": Part.BIG, "registered_block": Part.BIG, "asset_id": Part.
 _VERSIONS = {"chain_id": Part.BIG, "ordinal": Part.BIG, "version_digest": Part.HEX}
 _MIRRORS = {"chain_id": Part.BIG, "asset_id": Part.HEX}
 _PLANS = {"chain_id": Part.BIG, "plan_id": Part.WIDE}
+_SERIES = {"chain_id": Part.BIG, "token": Part.HEX}
 
 
 @router.get("/assets", summary="Assets, oldest first")
@@ -146,6 +148,21 @@ async def plan(view: View, chain_id: ChainPath, plan_id: IdPath) -> PlanAnswer:
     if not rows:
         raise not_found(f"plan {plan_id} on chain {chain_id}")
     return PlanAnswer(**view.fields(rows[0]), position=view.position(chain_id))
+
+
+@router.get("/credits", summary="Series of credits, by their tokens")
+async def series(
+    view: View,
+    asset_id: HashFilter = None,
+    token: AddressFilter = None,
+    chain_id: ChainFilter = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Listing[SeriesOut]:
+    where = {"asset_id": asset_id, "token": token, "chain_id": chain_id}
+    after = place_from(cursor, _SERIES)
+    rows = await page(view.session, Series, where=where, order=[*_SERIES], after=after, limit=limit + 1)
+    return listing(rows, limit, _SERIES, lambda row: SeriesOut(**view.fields(row)), view.positions(chain_id))
 
 
 async def _assets(view: Snapshot, asset_id: str) -> list[Asset]:

@@ -111,6 +111,23 @@ class PlanOut(RowOut):
     seats: int
 
 
+class SeriesOut(RowOut):
+    """A series of credits: prepaid units of a plan."""
+
+    token: Address = Field(description="ERC-20 over the units, in which they are deposited")
+    contract: Address
+    plan_id: Decimal
+    asset_id: Hash
+    currency: Address
+    unit_price: Decimal
+    supply: Decimal
+    expires_at: int
+    transferable: bool
+    issued: Decimal
+    redeemed: Decimal
+    expired: Decimal
+
+
 class MirrorOut(RowOut):
     """Another chain's asset on this one. What its owner at home signed is None before the first statement, what
     reporters say of that owner before the first report."""

@@ -371,6 +371,28 @@ class AssetMirrorRow(MirrorBase, table=True):
     lineage: str | None
 
 
+class SeriesRow(MirrorBase, table=True):
+    """Series of credits."""
+
+    __tablename__ = "credit_series"
+    __table_args__ = (sa.Index("ix_credit_series_asset_id", "asset_id"),)
+    row = r.Series
+
+    token: str = Field(primary_key=True)
+    contract: str
+    plan_id: int = Field(sa_type=Amount)
+    asset_id: str
+    currency: str
+    unit_price: int = Field(sa_type=Amount)
+    # As wide as uint64, which is wider than BIGINT.
+    supply: int = Field(sa_type=Amount)
+    expires_at: int = Field(sa_type=sa.BigInteger)
+    transferable: bool
+    issued: int = Field(sa_type=Amount)
+    redeemed: int = Field(sa_type=Amount)
+    expired: int = Field(sa_type=Amount)
+
+
 MIRROR: tuple[type[MirrorBase], ...] = (
     AssetRow,
     VersionRow,
@@ -385,6 +407,7 @@ MIRROR: tuple[type[MirrorBase], ...] = (
     OperatorKeyRow,
     AssetMirrorRow,
     HoldRow,
+    SeriesRow,
 )
 
 TABLES = messaging_tables(metadata)

@@ -11,6 +11,7 @@ from licet_kit.errors import PermanentError
 from licet_indexer.domain import abroad, settled
 from licet_indexer.domain import payloads as p
 from licet_indexer.domain.chain import ZERO_ADDRESS, Chain, Log, asset_id, wire_time
+from licet_indexer.domain.credits import credits_expired, credits_issued, credits_redeemed, series_opened
 from licet_indexer.domain.layout import Layout, MalformedLog, layout_of
 
 # Whose earlier generations are watched too. Ids of the other contracts would meet those of their own next generation.
@@ -23,6 +24,7 @@ WATCHED = (
     "UsageEscrow",
     "RevenueRouter",
     "MirrorBook",
+    "Credits",
 )
 
 Args = Mapping[str, Any]
@@ -232,7 +234,12 @@ def _mandate_revoked(a: Args, _chain: Chain) -> p.Payload:
 
 
 # IRevenueRouter.Source, and the contract that each source is.
-_SOURCES = (("sale", "LicenseSale"), ("usage", "UsageEscrow"), ("royalty", "RevenueRouter"))
+_SOURCES = (
+    ("sale", "LicenseSale"),
+    ("usage", "UsageEscrow"),
+    ("royalty", "RevenueRouter"),
+    ("expiry", "Credits"),
+)
 
 
 def _revenue_received(a: Args, chain: Chain) -> p.Payload:
@@ -307,6 +314,10 @@ MEANINGS: dict[tuple[str, str], Meaning] = {
     ("RevenueRouter", "Claimed"): _claimed,
     ("MirrorBook", "MirrorBound"): _mirror_bound,
     ("MirrorBook", "OwnerReported"): _owner_reported,
+    ("Credits", "SeriesOpened"): series_opened,
+    ("Credits", "CreditsIssued"): credits_issued,
+    ("Credits", "CreditsRedeemed"): credits_redeemed,
+    ("Credits", "CreditsExpired"): credits_expired,
 }
 
 

@@ -99,13 +99,17 @@ def _hex_bytes(text: str, base: int, head: int) -> str:
     return "0x" + _bytes(text, base, head)
 
 
-def _words(text: str, base: int, head: int) -> tuple[str, ...]:
-    """A `bytes32[]`."""
-    start = _tail(text, base, head)
-    end = start + WORD + int(_word(text, start), 16) * WORD
-    if end > len(text):
-        raise MalformedLog("array longer than the data")
-    return tuple("0x" + text[at : at + WORD] for at in range(start + WORD, end, WORD))
+def _words(element: Reader) -> Reader:
+    """A list of elements of one word each."""
+
+    def read(text: str, base: int, head: int) -> tuple[Any, ...]:
+        start = _tail(text, base, head)
+        end = start + WORD + int(_word(text, start), 16) * WORD
+        if end > len(text):
+            raise MalformedLog("array longer than the data")
+        return tuple(element(text, at, at) for at in range(start + WORD, end, WORD))
+
+    return read
 
 
 def _tuples(components: Iterable[Abi]) -> Reader:
@@ -149,7 +153,8 @@ _PLAIN: Final[dict[str, tuple[Reader, bool]]] = {
     "bool": (_bool, False),
     "string": (_string, True),
     "bytes": (_hex_bytes, True),
-    "bytes32[]": (_words, True),
+    "bytes32[]": (_words(_bytes32), True),
+    "uint256[]": (_words(_unsigned(256)), True),
 }
 
 

@@ -15,6 +15,14 @@ from licet_indexer.domain import payloads as p
 from licet_indexer.domain import rows as r
 from licet_indexer.domain.abroad import MirrorBound, OwnerReported, fold_abroad
 from licet_indexer.domain.chain import Chain, Site
+from licet_indexer.domain.credits import (
+    CreditsExpired,
+    CreditsIssued,
+    CreditsRedeemed,
+    SeriesOpened,
+    fold_credits,
+    touched_by_credits,
+)
 from licet_indexer.domain.settled import (
     BatchSettled,
     ChargeChallenged,
@@ -67,6 +75,8 @@ def touched(payload: p.Payload, chain_id: int) -> list[r.RowKey]:  # noqa: C901,
             return [(r.OperatorKey, (chain_id, payload.operator, payload.receipt_key))]
         case MirrorBound() | OwnerReported():
             return [(r.AssetMirror, (chain_id, payload.asset_id))]
+        case SeriesOpened() | CreditsIssued() | CreditsRedeemed() | CreditsExpired():
+            return touched_by_credits(payload, chain_id)
         case (
             GroupSettled()
             | BatchSettled()
@@ -125,6 +135,8 @@ def fold(payload: p.Payload, at: Site, chain: Chain, rows: r.Rows) -> p.Payload:
             )
         case MirrorBound() | OwnerReported():
             fold_abroad(payload, at, rows)
+        case SeriesOpened() | CreditsIssued() | CreditsRedeemed() | CreditsExpired():
+            fold_credits(payload, at, rows)
         case (
             GroupSettled()
             | BatchSettled()
@@ -317,7 +329,7 @@ def _fold_money(payload: p.RevenueReceived | p.Distributed | p.Claimed, at: Site
     match payload:
         case p.RevenueReceived():
             revenue = _revenue(payload.asset_id, payload.token, at, rows)
-            if payload.source == "sale":
+            if payload.source in ("sale", "expiry"):
                 rows.put(replace(revenue, sale=revenue.sale + payload.amount))
             else:
                 rows.put(replace(revenue, usage=revenue.usage + payload.amount))

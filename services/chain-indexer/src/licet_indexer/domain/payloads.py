@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from licet_indexer.domain.abroad import MirrorBound, OwnerReported
+from licet_indexer.domain.credits import CreditsExpired, CreditsIssued, CreditsRedeemed, SeriesOpened
 from licet_indexer.domain.settled import (
     BatchSettled,
     ChargeChallenged,
@@ -270,9 +271,10 @@ class MandateRevoked:
 
 @dataclass(frozen=True, slots=True)
 class RevenueReceived:
-    """Revenue of an asset. `source` is sale, usage or royalty.
+    """Revenue of an asset. `source` is sale, usage, royalty or expiry.
 
-    `reference` is the licence's token id, the id of what was held, or the asset that paid the royalty.
+    `reference` is the licence's token id, the id of what was held, the asset that paid the royalty, or the series of
+    credits whose units ended unused.
     """
 
     asset_id: str
@@ -341,6 +343,10 @@ Payload = (
     | OperatorKeySet
     | MirrorBound
     | OwnerReported
+    | SeriesOpened
+    | CreditsIssued
+    | CreditsRedeemed
+    | CreditsExpired
 )
 
 

@@ -249,6 +249,26 @@ class AssetMirror(Row):
         return (self.home_owner, self.epoch) == (self.reported_owner, self.reported_epoch)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series(Row):
+    """A series of credits; `issued - redeemed - expired` units are with holders and in the escrow."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("chain_id", "token")
+
+    token: str
+    contract: str
+    plan_id: int
+    asset_id: str
+    currency: str
+    unit_price: int
+    supply: int
+    expires_at: int
+    transferable: bool
+    issued: int
+    redeemed: int
+    expired: int
+
+
 TABLES: tuple[type[Row], ...] = (
     Asset,
     Version,
@@ -263,6 +283,7 @@ TABLES: tuple[type[Row], ...] = (
     OperatorKey,
     AssetMirror,
     Hold,
+    Series,
 )
 
 RowKey = tuple[type[Row], tuple[int | str, ...]]

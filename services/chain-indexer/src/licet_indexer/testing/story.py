@@ -176,7 +176,7 @@ def _money(r: random.Random) -> dict[str, Any]:
         "token": _address(0xC0, 0),
         "payee": _address(0xA0, r.randrange(3)),
         "amount": _amount(r),
-        "source": r.randrange(3),
+        "source": r.randrange(4),
         "ref": _hash(0xAA, r.randrange(4)),
         "fee": _amount(r),
         "payeeAmount": _amount(r),
@@ -207,6 +207,24 @@ def _abroad(r: random.Random) -> dict[str, Any]:
         "homeRegistry": _address(0xAB, 0),
         "slug": f"owner/model-{index}",
         "lineage": _hash(0x11, r.randrange(2)),
+    }
+
+
+def _credits(r: random.Random) -> dict[str, Any]:
+    asset, plan = _hash(0xAA, r.randrange(4)), r.randrange(4)
+    price, supply = _amount(r), r.choice([r.randrange(9), 2**64 - 1])
+    end = r.choice([r.randrange(2**40), 2**64 - 1])
+    return {
+        "token": _address(0xCE, r.randrange(3)),
+        "planId": plan,
+        "assetId": asset,
+        "series": (plan, asset, _address(0xC0, 0), price, supply, end, r.random() < 0.5),
+        "recipient": _address(0xA0, r.randrange(3)),
+        "payer": _address(0xA0, r.randrange(3)),
+        "holder": _address(0xA0, r.randrange(3)),
+        "units": _amount(r),
+        "price": _amount(r),
+        "amount": _amount(r),
     }
 
 
@@ -243,6 +261,10 @@ _TELLERS: tuple[tuple[str, str, Callable[[random.Random], dict[str, Any]]] | Non
     ("RevenueRouter", "Claimed", _money),
     ("MirrorBook", "MirrorBound", _abroad),
     ("MirrorBook", "OwnerReported", _abroad),
+    ("Credits", "SeriesOpened", _credits),
+    ("Credits", "CreditsIssued", _credits),
+    ("Credits", "CreditsRedeemed", _credits),
+    ("Credits", "CreditsExpired", _credits),
     # Last: a stranger.
     None,
 )

@@ -185,26 +185,53 @@ class Path:
         operator = checksum(self.operator)
         await self.send(buyer, "UsageEscrow", "setDirectDraws", operator, checksum(token), False)
 
+    async def credits(self, batch: int) -> str:
+        """Sells ten units, has four of six deposited ones settled, and lets the others end; returns their token."""
+        buyer, operator = checksum(self.of(BUYER)), checksum(self.operator)
+        end = (await self.w3.eth.get_block("latest"))["timestamp"] + 30 * DAY_S
+        await self.send(self.of(SECOND), "Credits", "openSeries", 1, 7, 100, end, False)
+        logs = await self.contracts["Credits"].events.SeriesOpened().get_logs(from_block=0)
+        token = str(logs[-1]["args"]["token"])
+        self.contracts["CreditToken"] = self.w3.eth.contract(checksum(token), abi=load_abi("CreditToken"))
+        spender = self.contracts["Credits"].address
+        await self.send(buyer, "TestUSD", "approve", spender, 70)
+        await self.send(buyer, "Credits", "issue", checksum(token), buyer, 10, 70)
+        await self.send(buyer, "CreditToken", "approve", self.contracts["UsageEscrow"].address, 6)
+        await self.send(buyer, "UsageEscrow", "deposit", operator, checksum(token), 6)
+        await self.send(operator, "UsageEscrow", "setSettlerCap", checksum(token), 100)
+        await self.settle(batch, 4, token=token)
+        await self.release(batch, token=token)
+        await self.deployed.anvil.advance(30 * DAY_S)
+        await self.send(self.of(SECOND), "Credits", "expire", checksum(token), [buyer])
+        return token.lower()
+
     async def settle(
-        self, batch: int, *amounts: int, asset_id: str = "", authority: bytes = settlement.DIRECT
+        self,
+        batch: int,
+        *amounts: int,
+        asset_id: str = "",
+        authority: bytes = settlement.DIRECT,
+        token: str = "",
     ) -> None:
         """Settles one group of lines of the buyer."""
         buyer = checksum(self.of(BUYER))
         items = tuple(settlement.Item(buyer, authority, 0, amount, b"\x04" * 32, 3) for amount in amounts)
-        group = settlement.Group(bytes.fromhex((asset_id or self.asset)[2:]), checksum(self.token), items)
+        group = settlement.Group(
+            bytes.fromhex((asset_id or self.asset)[2:]), checksum(token or self.token), items
+        )
         self.lines[batch] = settlement.lines_of([group])
         tree = settlement.batch_tree(self.lines[batch])
         call = [astuple(group)]
         await self.send(self.operator, "UsageEscrow", "settle", batch, tree.root, "file://leaves", call)
 
-    async def release(self, batch: int, asset_id: str = "") -> None:
+    async def release(self, batch: int, asset_id: str = "", token: str = "") -> None:
         """Waits for the dispute time of a batch, and brings what it paid to the router."""
         await self.deployed.anvil.advance(await self.view("UsageEscrow", "disputeTime") + 1)
-        await self.send(self.of(SECOND), "UsageEscrow", "release", self.hold(batch, asset_id))
+        await self.send(self.of(SECOND), "UsageEscrow", "release", self.hold(batch, asset_id, token))
 
-    def hold(self, batch: int, asset_id: str = "") -> tuple[str, int, str, str]:
+    def hold(self, batch: int, asset_id: str = "", token: str = "") -> tuple[str, int, str, str]:
         """What names a hold of the operator."""
-        return checksum(self.operator), batch, asset_id or self.asset, checksum(self.token)
+        return checksum(self.operator), batch, asset_id or self.asset, checksum(token or self.token)
 
     async def dispute(self, batch: int) -> None:
         """Challenges the first line of a batch, and has its draw refunded because nobody answers."""

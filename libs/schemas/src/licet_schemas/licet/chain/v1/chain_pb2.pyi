@@ -87,6 +87,10 @@ class ChainEvent(_message.Message):
     DIRECT_DRAWS_SET_FIELD_NUMBER: _builtins.int
     CHARGE_CHALLENGED_FIELD_NUMBER: _builtins.int
     HOLD_RELEASED_FIELD_NUMBER: _builtins.int
+    CREDITS_ISSUED_FIELD_NUMBER: _builtins.int
+    SERIES_OPENED_FIELD_NUMBER: _builtins.int
+    CREDITS_REDEEMED_FIELD_NUMBER: _builtins.int
+    CREDITS_EXPIRED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """chain_id:block_hash:log_index:kind:incarnation"""
     chain_id: _builtins.int
@@ -159,6 +163,14 @@ class ChainEvent(_message.Message):
     def charge_challenged(self) -> Global___ChargeChallenged: ...
     @_builtins.property
     def hold_released(self) -> Global___HoldReleased: ...
+    @_builtins.property
+    def credits_issued(self) -> Global___CreditsIssued: ...
+    @_builtins.property
+    def series_opened(self) -> Global___SeriesOpened: ...
+    @_builtins.property
+    def credits_redeemed(self) -> Global___CreditsRedeemed: ...
+    @_builtins.property
+    def credits_expired(self) -> Global___CreditsExpired: ...
     def __init__(
         self,
         *,
@@ -202,12 +214,16 @@ class ChainEvent(_message.Message):
         direct_draws_set: Global___DirectDrawsSet | None = ...,
         charge_challenged: Global___ChargeChallenged | None = ...,
         hold_released: Global___HoldReleased | None = ...,
+        credits_issued: Global___CreditsIssued | None = ...,
+        series_opened: Global___SeriesOpened | None = ...,
+        credits_redeemed: Global___CreditsRedeemed | None = ...,
+        credits_expired: Global___CreditsExpired | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "charge_challenged", b"charge_challenged", "claimed", b"claimed", "deposited", b"deposited", "direct_draws_set", b"direct_draws_set", "distributed", b"distributed", "draw_refunded", b"draw_refunded", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "group_settled", b"group_settled", "hold_released", b"hold_released", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "mirror_bound", b"mirror_bound", "operator_key_set", b"operator_key_set", "owner_reported", b"owner_reported", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "charge_challenged", b"charge_challenged", "claimed", b"claimed", "credits_expired", b"credits_expired", "credits_issued", b"credits_issued", "credits_redeemed", b"credits_redeemed", "deposited", b"deposited", "direct_draws_set", b"direct_draws_set", "distributed", b"distributed", "draw_refunded", b"draw_refunded", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "group_settled", b"group_settled", "hold_released", b"hold_released", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "mirror_bound", b"mirror_bound", "operator_key_set", b"operator_key_set", "owner_reported", b"owner_reported", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "series_opened", b"series_opened", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "charge_challenged", b"charge_challenged", "claimed", b"claimed", "contract", b"contract", "deposited", b"deposited", "direct_draws_set", b"direct_draws_set", "distributed", b"distributed", "draw_refunded", b"draw_refunded", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "group_settled", b"group_settled", "hold_released", b"hold_released", "incarnation", b"incarnation", "kind", b"kind", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "log_index", b"log_index", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "mirror_bound", b"mirror_bound", "operator_key_set", b"operator_key_set", "owner_reported", b"owner_reported", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_registered", b"asset_registered", "asset_transferred", b"asset_transferred", "batch_settled", b"batch_settled", "block_hash", b"block_hash", "block_number", b"block_number", "block_time", b"block_time", "chain_id", b"chain_id", "charge_challenged", b"charge_challenged", "claimed", b"claimed", "contract", b"contract", "credits_expired", b"credits_expired", "credits_issued", b"credits_issued", "credits_redeemed", b"credits_redeemed", "deposited", b"deposited", "direct_draws_set", b"direct_draws_set", "distributed", b"distributed", "draw_refunded", b"draw_refunded", "event_id", b"event_id", "exit_drawn", b"exit_drawn", "exit_requested", b"exit_requested", "group_settled", b"group_settled", "hold_released", b"hold_released", "incarnation", b"incarnation", "kind", b"kind", "license_migrated", b"license_migrated", "license_purchased", b"license_purchased", "license_renewed", b"license_renewed", "license_revoked", b"license_revoked", "license_transferred", b"license_transferred", "log_index", b"log_index", "mandate_opened", b"mandate_opened", "mandate_revoked", b"mandate_revoked", "mirror_bound", b"mirror_bound", "operator_key_set", b"operator_key_set", "owner_reported", b"owner_reported", "payload", b"payload", "plan_closed", b"plan_closed", "plan_created", b"plan_created", "revenue_received", b"revenue_received", "series_opened", b"series_opened", "tx_hash", b"tx_hash", "update_user", b"update_user", "version_activated", b"version_activated", "version_published", b"version_published", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_revoked", "license_transferred", "deposited", "exit_requested", "withdrawn", "mandate_opened", "mandate_revoked", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "operator_key_set", "exit_drawn", "update_user", "license_migrated", "mirror_bound", "owner_reported", "group_settled", "draw_refunded", "direct_draws_set", "charge_challenged", "hold_released"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["asset_registered", "version_published", "version_activated", "plan_created", "license_purchased", "license_renewed", "license_revoked", "license_transferred", "deposited", "exit_requested", "withdrawn", "mandate_opened", "mandate_revoked", "batch_settled", "revenue_received", "distributed", "claimed", "asset_transferred", "plan_closed", "operator_key_set", "exit_drawn", "update_user", "license_migrated", "mirror_bound", "owner_reported", "group_settled", "draw_refunded", "direct_draws_set", "charge_challenged", "hold_released", "credits_issued", "series_opened", "credits_redeemed", "credits_expired"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -1229,12 +1245,14 @@ class RevenueReceived(_message.Message):
     token: _builtins.str
     amount: _builtins.str
     payer_contract: _builtins.str
-    """The contract that paid it in: LicenseSale, UsageEscrow, or RevenueRouter for a royalty."""
+    """The contract that paid it in: LicenseSale, UsageEscrow, Credits, or RevenueRouter for a royalty."""
     reference: _builtins.str
-    """Sale: license token id as bytes32; escrow: deposit id; royalty: the asset out of whose revenue it was paid."""
+    """Sale: license token id as bytes32; usage: id of what was held; royalty: the asset out of whose revenue it was paid;
+    expiry: the series' token as bytes32.
+    """
     payee: _builtins.str
     source: _builtins.str
-    """sale | usage | royalty"""
+    """sale | usage | royalty | expiry"""
     def __init__(
         self,
         *,
@@ -1447,3 +1465,146 @@ class OwnerReported(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OwnerReported: _TypeAlias = OwnerReported  # noqa: Y015
+
+@_typing.final
+class SeriesOpened(_message.Message):
+    """Prepaid units of a plan are on sale. `token` is the ERC-20 over them, in which they are deposited: one unit pays for
+    one unit of calls, until expires_at.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    PLAN_ID_FIELD_NUMBER: _builtins.int
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    UNIT_PRICE_FIELD_NUMBER: _builtins.int
+    SUPPLY_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    TRANSFERABLE_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    plan_id: _builtins.str
+    asset_id: _builtins.str
+    currency: _builtins.str
+    unit_price: _builtins.str
+    supply: _builtins.int
+    expires_at: _builtins.int
+    transferable: _builtins.bool
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        plan_id: _builtins.str = ...,
+        asset_id: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        unit_price: _builtins.str = ...,
+        supply: _builtins.int = ...,
+        expires_at: _builtins.int = ...,
+        transferable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "currency", b"currency", "expires_at", b"expires_at", "plan_id", b"plan_id", "supply", b"supply", "token", b"token", "transferable", b"transferable", "unit_price", b"unit_price"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeriesOpened: _TypeAlias = SeriesOpened  # noqa: Y015
+
+@_typing.final
+class CreditsIssued(_message.Message):
+    """Units of a series were paid for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    PAYER_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    asset_id: _builtins.str
+    recipient: _builtins.str
+    payer: _builtins.str
+    units: _builtins.str
+    price: _builtins.str
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        asset_id: _builtins.str = ...,
+        recipient: _builtins.str = ...,
+        payer: _builtins.str = ...,
+        units: _builtins.str = ...,
+        price: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "payer", b"payer", "price", b"price", "recipient", b"recipient", "token", b"token", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreditsIssued: _TypeAlias = CreditsIssued  # noqa: Y015
+
+@_typing.final
+class CreditsRedeemed(_message.Message):
+    """Units that a settlement drew ended; `amount` of their currency became revenue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    asset_id: _builtins.str
+    units: _builtins.str
+    amount: _builtins.str
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        asset_id: _builtins.str = ...,
+        units: _builtins.str = ...,
+        amount: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "asset_id", b"asset_id", "token", b"token", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreditsRedeemed: _TypeAlias = CreditsRedeemed  # noqa: Y015
+
+@_typing.final
+class CreditsExpired(_message.Message):
+    """Units that nobody used ended; `amount` of their currency became revenue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    ASSET_ID_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    asset_id: _builtins.str
+    holder: _builtins.str
+    units: _builtins.str
+    amount: _builtins.str
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        asset_id: _builtins.str = ...,
+        holder: _builtins.str = ...,
+        units: _builtins.str = ...,
+        amount: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "asset_id", b"asset_id", "holder", b"holder", "token", b"token", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreditsExpired: _TypeAlias = CreditsExpired  # noqa: Y015

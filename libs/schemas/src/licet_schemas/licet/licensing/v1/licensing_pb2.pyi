@@ -28,6 +28,8 @@ class _GrantSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GrantSour
     DESCRIPTOR: _descriptor.EnumDescriptor
     GRANT_SOURCE_UNSPECIFIED: _GrantSource.ValueType  # 0
     GRANT_SOURCE_LICENSE: _GrantSource.ValueType  # 1
+    GRANT_SOURCE_CREDITS: _GrantSource.ValueType  # 3
+    """A deposit of prepaid units: its amounts are units of its plan."""
     GRANT_SOURCE_MANDATE: _GrantSource.ValueType  # 4
     GRANT_SOURCE_DEPOSIT: _GrantSource.ValueType  # 5
 
@@ -35,6 +37,8 @@ class GrantSource(_GrantSource, metaclass=_GrantSourceEnumTypeWrapper): ...
 
 GRANT_SOURCE_UNSPECIFIED: GrantSource.ValueType  # 0
 GRANT_SOURCE_LICENSE: GrantSource.ValueType  # 1
+GRANT_SOURCE_CREDITS: GrantSource.ValueType  # 3
+"""A deposit of prepaid units: its amounts are units of its plan."""
 GRANT_SOURCE_MANDATE: GrantSource.ValueType  # 4
 GRANT_SOURCE_DEPOSIT: GrantSource.ValueType  # 5
 Global___GrantSource: _TypeAlias = GrantSource  # noqa: Y015
