@@ -15,7 +15,7 @@ from licet_schemas.licet.licensing.v1 import licensing_pb2 as licensing
 from licet_schemas.licet.usage.v1 import usage_pb2 as usage
 
 from licet_licensing.db.accounts import LoggedDecision
-from licet_licensing.domain.facts import Fact, FactKind, Place
+from licet_licensing.domain.facts import Fact, FactKind, Place, series_subject
 from licet_licensing.domain.grants import Grant, GrantChange, Source
 from licet_licensing.domain.leases import Lease, Record
 
@@ -113,6 +113,16 @@ def _planned(event: chain.ChainEvent, contracts: Contracts) -> Said:
         "seats": terms.seats,
     }
     return f"plan:{key}", FactKind.PLAN_CREATED, body
+
+
+def _series(event: chain.ChainEvent, contracts: Contracts) -> Said:
+    said = event.series_opened
+    body: Body = {
+        "plan_key": contracts.plan_key(event.chain_id, said.plan_id),
+        "asset_id": said.asset_id,
+        "expires_at": said.expires_at,
+    }
+    return series_subject(event.chain_id, said.token), FactKind.SERIES_OPENED, body
 
 
 def _license(event: chain.ChainEvent, contracts: Contracts, token_id: str) -> str:
@@ -239,6 +249,7 @@ _READERS: dict[str, Callable[[chain.ChainEvent, Contracts], Said | None]] = {
     "asset_registered": _registered,
     "version_activated": _activated,
     "plan_created": _planned,
+    "series_opened": _series,
     "license_purchased": _purchased,
     "license_renewed": _renewed,
     "license_transferred": _transferred,
@@ -276,6 +287,7 @@ def _moment(at: datetime) -> Timestamp:
 
 _SOURCES = {
     Source.LICENSE: licensing.GRANT_SOURCE_LICENSE,
+    Source.CREDITS: licensing.GRANT_SOURCE_CREDITS,
     Source.DEPOSIT: licensing.GRANT_SOURCE_DEPOSIT,
     Source.MANDATE: licensing.GRANT_SOURCE_MANDATE,
 }

@@ -9,7 +9,7 @@ from licet_kit.settings import ChainsSettings, KafkaSettings, PostgresSettings, 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from licet_licensing.domain.decisions import Policy
+from licet_licensing.domain.scene import Policy
 from licet_licensing.domain.siwe import SignInPolicy
 from licet_licensing.events import Contracts
 from licet_licensing.usecases.sweeping import Terms

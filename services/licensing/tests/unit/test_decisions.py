@@ -10,18 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from licet_licensing.domain.balance import Balance
 from licet_licensing.domain.codes import Code
-from licet_licensing.domain.decisions import (
-    Approval,
-    Ask,
-    Decision,
-    Mirror,
-    Policy,
-    Refusal,
-    Scene,
-    decide,
-    lease_size,
-)
+from licet_licensing.domain.decisions import Approval, Decision, Refusal, decide, lease_size
 from licet_licensing.domain.grants import Grant, GrantState
+from licet_licensing.domain.scene import Ask, Mirror, Policy, Scene
 
 from .builders import ALICE, ASSET, BOB, NOW, OPERATOR, PLAN, deposit_grant, license_grant
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from licet_licensing.domain import leases
 from licet_licensing.domain.balance import Balance
-from licet_licensing.domain.decisions import Ask, lease_size
+from licet_licensing.domain.decisions import lease_size
 from licet_licensing.domain.errors import RecordContradictsLease
 from licet_licensing.domain.grants import (
     GrantState,
@@ -20,6 +20,7 @@ from licet_licensing.domain.grants import (
     open_license_grant,
 )
 from licet_licensing.domain.leases import Lease, LeaseState, LossReason, Record
+from licet_licensing.domain.scene import Ask
 
 from .builders import ALICE, BOB, END, NOW, PLAN, said
 

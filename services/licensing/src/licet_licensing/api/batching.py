@@ -14,7 +14,7 @@ from licet_kit.telemetry import tracer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_licensing import telemetry
-from licet_licensing.domain.decisions import Policy
+from licet_licensing.domain.scene import Policy
 from licet_licensing.usecases.leasing import Answer, AnyAsk, answer
 
 log = get_logger(__name__)

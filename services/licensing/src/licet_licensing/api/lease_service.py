@@ -25,10 +25,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from licet_licensing import telemetry
 from licet_licensing.api.batching import Batcher, Overloaded
 from licet_licensing.domain.credentials import MAX_ID_CHARS, is_id, parse_session_token
-from licet_licensing.domain.decisions import Ask, Policy
 from licet_licensing.domain.errors import CredentialInvalid, InvalidRequest, NotFound, RequestReused
 from licet_licensing.domain.grants import Source
 from licet_licensing.domain.leases import MAX_UNITS
+from licet_licensing.domain.scene import Ask, Policy
 from licet_licensing.events import position_of, source_number
 from licet_licensing.usecases.board import Need
 from licet_licensing.usecases.explaining import Explanation, explain, explain_past

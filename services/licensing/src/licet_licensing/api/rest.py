@@ -43,13 +43,13 @@ from licet_licensing.domain.credentials import (
     parse_api_key,
     parse_session_token,
 )
-from licet_licensing.domain.decisions import Policy
 from licet_licensing.domain.errors import (
     CredentialInvalid,
     InvalidRequest,
     NotFound,
     SignInRefused,
 )
+from licet_licensing.domain.scene import Policy
 from licet_licensing.usecases import explaining, identity
 from licet_licensing.usecases.board import Need
 

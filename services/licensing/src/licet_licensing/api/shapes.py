@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from licet_licensing.db.accounts import ApiKey, LoggedDecision
 from licet_licensing.domain import siwe
 from licet_licensing.domain.credentials import MAX_ID_CHARS
-from licet_licensing.domain.decisions import Step
 from licet_licensing.domain.grants import Grant
+from licet_licensing.domain.scene import Step
 from licet_licensing.events import grant_message
 from licet_licensing.usecases import identity
 

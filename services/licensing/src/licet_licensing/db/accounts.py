@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from licet_licensing.db import tables
 from licet_licensing.db.tables import table
 from licet_licensing.domain.codes import Code
-from licet_licensing.domain.decisions import Step
+from licet_licensing.domain.scene import Step
 
 ACCOUNTS = table(tables.AccountRow)
 WALLETS = table(tables.WalletRow)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     Integer,
     Numeric,
     Row,
@@ -27,8 +28,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from licet_licensing.db import tables
 from licet_licensing.db.tables import table
-from licet_licensing.domain.decisions import Mirror
 from licet_licensing.domain.facts import Asset, Fact, FactKind, Place, Plan
+from licet_licensing.domain.scene import Mirror
 
 FACTS = table(tables.FactRow)
 MIRRORS = table(tables.MirrorRow)
@@ -38,6 +39,17 @@ _IS_TOTAL = FACTS.c.kind == FactKind.DEPOSIT_TOTAL.value
 
 # First half of the two-part advisory lock of a subject; kit's outbox uses others.
 _SUBJECT_LOCK = 0x5B1EC7
+_SERIES_LOCK = 0x5E71E5
+# Alone where it is to be written, beside others where it is read; in one order, so that nobody waits in a circle.
+_LOCK_SERIES = text(
+    "SELECT CASE WHEN alone THEN pg_advisory_xact_lock(:space, k) ELSE pg_advisory_xact_lock_shared(:space, k) END"
+    " FROM (SELECT hashtext(s) AS k, bool_or(a) AS alone FROM unnest(:subjects, :alone) AS given(s, a)"
+    " GROUP BY 1 ORDER BY 1) AS hashes"
+).bindparams(
+    bindparam("subjects", type_=ARRAY(Text)),
+    bindparam("alone", type_=ARRAY(Boolean)),
+    bindparam("space", type_=Integer),
+)
 _LOCK_SUBJECTS = text(
     "SELECT pg_advisory_xact_lock(:space, k) FROM (SELECT DISTINCT hashtext(s) AS k FROM unnest(:subjects) AS s"
     " ORDER BY k) AS hashes"
@@ -47,6 +59,15 @@ _LOCK_SUBJECTS = text(
 async def lock_subjects(session: AsyncSession, subjects: Collection[str]) -> None:
     """Let nobody else follow these subjects until the transaction ends: facts are read and applied as one step."""
     await session.execute(_LOCK_SUBJECTS, {"space": _SUBJECT_LOCK, "subjects": sorted(subjects)})
+
+
+async def lock_series(session: AsyncSession, written: Collection[str], read: Collection[str]) -> None:
+    """Keep apart who hears of a series and who hears of a deposit in it. Before any other subject is locked."""
+    wanted = [*((subject, True) for subject in written), *((subject, False) for subject in read)]
+    if wanted:
+        subjects, alone = zip(*wanted, strict=True)
+        values = {"space": _SERIES_LOCK, "subjects": list(subjects), "alone": list(alone)}
+        await session.execute(_LOCK_SERIES, values)
 
 
 async def keep_facts(session: AsyncSession, facts: Sequence[Fact]) -> None:

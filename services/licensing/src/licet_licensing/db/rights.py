@@ -18,6 +18,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -150,7 +151,9 @@ def _rights_of(
 ) -> Select[Any]:
     licenses = (GRANTS.c.source == Source.LICENSE.value) & GRANTS.c.asset_id.in_(asset_ids)
     licenses &= (GRANTS.c.end_time > int(now)) & GRANTS.c.state.in_(_RUNNING)
-    deposits = (GRANTS.c.source == Source.DEPOSIT.value) & (GRANTS.c.operator == operator)
+    credits_ = (GRANTS.c.source == Source.CREDITS.value) & GRANTS.c.asset_id.in_(asset_ids)
+    deposits = (GRANTS.c.source == Source.DEPOSIT.value) | credits_
+    deposits &= GRANTS.c.operator == operator
     used = _used_by(wallets) & (GRANTS.c.user_until > int(now))
     held = GRANTS.c.wallet.in_(wallets)
     return select(GRANTS).where(or_(held & or_(licenses, deposits), used & licenses))
@@ -159,8 +162,8 @@ def _rights_of(
 async def read_rights(
     session: AsyncSession, wallets: Collection[str], asset_ids: Collection[str], operator: str, now: float
 ) -> dict[str, Grant]:
-    """The running licenses for these assets that these wallets hold or were delegated, and their deposits with the
-    operator. Not locked: who lends from them looks again under their locks."""
+    """The running licenses for these assets that these wallets hold or were delegated, and their deposits and credits
+    with the operator. Not locked: who lends from them looks again under their locks."""
     rows = await session.execute(_rights_of(wallets, asset_ids, operator, now))
     return {row.grant_id: _grant(row) for row in rows}
 
@@ -178,6 +181,7 @@ async def history(
         else_=Code.LICENSE_EXPIRED.value,
     )
     gone = select(GRANTS.c.wallet, GRANTS.c.asset_id, why.label("why")).where(
+        GRANTS.c.source == Source.LICENSE.value,
         GRANTS.c.wallet.in_(wallets),
         GRANTS.c.asset_id.in_(asset_ids),
         or_(GRANTS.c.state.not_in(_RUNNING), GRANTS.c.end_time <= int(now)),
@@ -271,14 +275,22 @@ async def save_moves(session: AsyncSession, subject: str, asset_id: str, wallets
 async def grants_of_key(
     session: AsyncSession, *, asset_id: str | None, payer: str, operator: str
 ) -> list[str]:
-    """Ids of the grants that events of one key of chain.event speak of: an asset's licenses, or a payer's deposits."""
+    """Ids of the grants that events of one key of chain.event speak of: an asset's rights, or a payer's deposits."""
     if asset_id is not None:
-        where = (GRANTS.c.source == Source.LICENSE.value) & (GRANTS.c.asset_id == asset_id)
+        sold = (Source.LICENSE.value, Source.CREDITS.value)
+        where = GRANTS.c.source.in_(sold) & (GRANTS.c.asset_id == asset_id)
     else:
-        paid = (Source.DEPOSIT.value, Source.MANDATE.value)
+        paid = (Source.DEPOSIT.value, Source.CREDITS.value, Source.MANDATE.value)
         where = GRANTS.c.source.in_(paid) & (GRANTS.c.payer == payer)
         where &= GRANTS.c.operator == operator
     return list((await session.scalars(select(GRANTS.c.grant_id).where(where))).all())
+
+
+async def deposits_in(session: AsyncSession, tokens: Collection[tuple[int, str]]) -> set[str]:
+    """Subjects of the deposits that are in these tokens, of (chain, token)."""
+    paid = GRANTS.c.source.in_((Source.DEPOSIT.value, Source.CREDITS.value))
+    where = paid & tuple_(GRANTS.c.chain_id, GRANTS.c.currency).in_(tokens)
+    return set((await session.scalars(select(GRANTS.c.subject).where(where))).all())
 
 
 async def hold(session: AsyncSession, topic: str, key: str, grant_ids: Collection[str]) -> None:
@@ -335,7 +347,8 @@ async def coverable_debt(session: AsyncSession) -> tuple[str, Debt, str] | None:
             GRANTS,
             (GRANTS.c.wallet == DEBTS.c.wallet)
             & (GRANTS.c.payer == DEBTS.c.payer)
-            & (GRANTS.c.plan_key == DEBTS.c.plan_key),
+            & (GRANTS.c.plan_key == DEBTS.c.plan_key)
+            & (GRANTS.c.source == Source.LICENSE.value),
         )
         .where(GRANTS.c.state == GrantState.LIVE.value, GRANTS.c.free > 0, ~GRANTS.c.quarantined)
         .order_by(DEBTS.c.debt_id, GRANTS.c.end_time)

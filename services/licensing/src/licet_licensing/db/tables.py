@@ -230,7 +230,7 @@ class GrantRow(Base, table=True):
         CheckConstraint("granted = target + shortage", name="target"),
         CheckConstraint(NEVER_NEGATIVE, name="parts"),
         CheckConstraint("NOT (ended AND free > 0) AND (ended OR lapsed = 0)", name="lapse"),
-        CheckConstraint("source IN ('license', 'deposit', 'mandate')", name="source"),
+        CheckConstraint("source IN ('license', 'credits', 'deposit', 'mandate')", name="source"),
         Index("ix_grants_subject", "subject"),
         Index("ix_grants_draws", "draws_on", postgresql_where=text("draws_on <> ''")),
         Index("ix_grants_wallet", "wallet", "asset_id"),

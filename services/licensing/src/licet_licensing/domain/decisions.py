@@ -1,86 +1,20 @@
 """The one decision: may this account call this model, and from which right.
 
-Pure. The rights are tried in a fixed order (own licenses, then delegated ones, of each the one that ends soonest first;
-then the deposit beside a running license, in the same order) and never mixed. `Explain` runs the same function, so that
-it cannot tell another story.
+Pure. The rights are tried in a fixed order (own licenses, then delegated ones, then credits, of each the one that ends
+soonest first; then the deposit beside a running license, in the order of the licenses) and never mixed. `Explain` runs
+the same function, so that it cannot tell another story.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from licet_licensing.domain.codes import MESSAGES, REMEDIES, Code
-from licet_licensing.domain.facts import Asset, Plan
+from licet_licensing.domain.facts import Plan
 from licet_licensing.domain.grants import Grant, GrantState, Source
 from licet_licensing.domain.mandates import Spending
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Bounds of every lease. No lease lives longer than `ttl_s`, or than its right."""
-
-    operator: str
-    ttl_s: float
-    retry_after_ms: int
-    mirror_silence_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Mirror:
-    """How well a chain is known: the newest block heard of, and when the indexer was heard (unix seconds)."""
-
-    chain_id: int
-    block_number: int
-    block_hash: str
-    final_block: int
-    heard_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a worker wants: `wanted` units for its rate, at least `minimum` for the call that waits."""
-
-    wanted: int
-    minimum: int
-    min_block: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """Everything that a decision may look at.
-
-    `licenses` are the grants for the asset that the account's `wallets` hold or were delegated, `deposits` their own
-    with this operator; `history` are the codes of licenses that those wallets held or used and lost. `indebted` are
-    payers whose use a reorganisation left unpaid. `spending` is the mandate that the caller's key is bound to.
-    """
-
-    now: float
-    account_id: str | None
-    asset: Asset | None
-    mirror: Mirror | None
-    licenses: tuple[Grant, ...] = ()
-    deposits: tuple[Grant, ...] = ()
-    history: frozenset[Code] = frozenset()
-    plans: Mapping[str, Plan] | None = None
-    indebted: frozenset[str] = frozenset()
-    workers: int = 1
-    wallets: frozenset[str] = frozenset()
-    spending: Spending | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One look at one right or rule, in the order in which they were tried."""
-
-    subject: str
-    code: Code
-    detail: str = ""
-
-    @property
-    def usable(self) -> bool:
-        """Whether this look let the call pass."""
-        return self.code is Code.OK
+from licet_licensing.domain.scene import Ask, Policy, Scene, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +161,7 @@ def _rights(scene: Scene, policy: Policy) -> Iterator[Step | _Offer]:
             yield Step(grant.grant_id, Code.QUOTA_EXHAUSTED, "not final, and earlier use is uncovered")
             continue
         yield _Offer(grant, plan, grant.balance.free, 0, grant.ends_for_user(scene.now))
+    yield from _credit_offers(scene, policy)
     yield from _deposit_offers(scene, running)
 
 
@@ -257,6 +192,33 @@ def _look(grant: Grant, plan: Plan | None, now: float, policy: Policy) -> Step |
         return Step(grant.grant_id, Code.LICENSE_TRANSFERRED, "its plan forbids the transfer that was made")
     if not grant.is_running(now):
         return Step(grant.grant_id, Code.LICENSE_EXPIRED, f"it ended at {grant.end_time}")
+    if plan is not None and plan.server != policy.operator:
+        return Step(grant.grant_id, Code.LICENSE_MISSING, f"its plan is served by {plan.server}")
+    return None
+
+
+def _credit_offers(scene: Scene, policy: Policy) -> Iterator[Step | _Offer]:
+    """Prepaid units in the escrow, soonest end first. They need no license: their series is of a plan."""
+    plans = scene.plans or {}
+    for grant in sorted(scene.credits, key=lambda grant: (grant.end_time, grant.grant_id)):
+        plan = plans.get(grant.plan_key)
+        step = _look_at_credits(grant, plan, scene.now, policy)
+        if step is not None or plan is None:
+            yield step or Step(grant.grant_id, Code.LICENSE_MISSING, "its plan is not on the chain any more")
+            continue
+        # What is not final is not lent: units that a reorganisation takes away could be used again.
+        free = max(0, min(grant.balance.free, grant.floor - grant.balance.committed))
+        yield _Offer(grant, plan, free, 1, grant.end_time)
+
+
+def _look_at_credits(grant: Grant, plan: Plan | None, now: float, policy: Policy) -> Step | None:
+    """Why these units cannot be used; None when they can."""
+    if grant.quarantined:
+        return Step(grant.grant_id, Code.MIRROR_STALE, "an event of this deposit could not be applied")
+    if not grant.is_running(now):
+        return Step(grant.grant_id, Code.QUOTA_EXHAUSTED, f"its units ended at {grant.end_time}")
+    if grant.mandates_only:
+        return Step(grant.grant_id, Code.QUOTA_EXHAUSTED, "its payer lets it be drawn from by mandates alone")
     if plan is not None and plan.server != policy.operator:
         return Step(grant.grant_id, Code.LICENSE_MISSING, f"its plan is served by {plan.server}")
     return None
@@ -386,7 +348,9 @@ def _may_pass_soon(code: Code, scene: Scene) -> bool:
     """Whether waiting can help: other leases hold units, a purchase waits for finality, or the mirror lags."""
     if code is Code.MIRROR_STALE or (code is Code.QUOTA_EXHAUSTED and scene.spending is not None):
         return True  # the mirror catches up; the next window begins
-    return code is Code.QUOTA_EXHAUSTED and any(_holds_back(g) for g in (*scene.licenses, *scene.deposits))
+    return code is Code.QUOTA_EXHAUSTED and any(
+        _holds_back(g) for g in (*scene.licenses, *scene.credits, *scene.deposits)
+    )
 
 
 def _holds_back(grant: Grant) -> bool:

@@ -38,13 +38,15 @@ class FactKind(StrEnum):
     MANDATE_REVOKED = "mandate_revoked"
     # Whether a deposit's payer lets it be drawn from without a mandate or a voucher.
     DIRECT_DRAWS = "direct_draws"
+    # A deposit's token is a series of credits.
+    SERIES_OPENED = "series_opened"
     # A settled line that its deposit could not pay in full.
     DEPOSIT_SHORTFALL = "deposit_shortfall"
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What one event says of one thing. `subject` is what that is: `<asset|plan|license|deposit|mandate>:<key>`.
+    """What one event says of one thing. `subject` is what that is: `<asset|plan|license|deposit|mandate|series>:<key>`.
 
     `body` holds the event's own words as text and numbers. Of two messages about one event, the one of the higher
     `incarnation` is newer, and within one incarnation a retraction is newer than an observation.
@@ -93,6 +95,15 @@ class Plan:
     server: str
     trial_units: int = 0
     seats: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A series of credits: a unit of it pays for a unit of its plan, until `expires_at` (Unix seconds)."""
+
+    plan_key: str
+    asset_id: str
+    expires_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +321,17 @@ def license_fact(fact: Fact) -> LicenseFact:
             return Migrated(fact.place, str(body["holder"]))
         case _:
             raise ValueError(f"{fact.kind} says nothing of a license")
+
+
+def series_subject(chain_id: int, token: str) -> str:
+    """The subject of what is said of a series."""
+    return f"series:{chain_id}:{token}"
+
+
+def series_of(fact: Fact) -> Series:
+    """The series that a kept event opened."""
+    body = fact.body
+    return Series(str(body["plan_key"]), str(body["asset_id"]), int(body["expires_at"]))
 
 
 def plan_of(fact: Fact) -> Plan:

@@ -8,13 +8,14 @@ from enum import StrEnum
 
 from licet_licensing.domain.balance import Balance
 from licet_licensing.domain.codes import Code
-from licet_licensing.domain.facts import DepositTotals, Plan, Window
+from licet_licensing.domain.facts import DepositTotals, Plan, Series, Window
 
 
 class Source(StrEnum):
     """What kind of right a grant is."""
 
     LICENSE = "license"
+    CREDITS = "credits"
     DEPOSIT = "deposit"
     MANDATE = "mandate"
 
@@ -283,21 +284,39 @@ def open_deposit_grant(
 
 
 def follow_deposit(
-    grant: Grant, totals: DepositTotals, optimistic: int, *, mandates_only: bool = False
+    grant: Grant,
+    totals: DepositTotals,
+    optimistic: int,
+    *,
+    mandates_only: bool = False,
+    series: Series | None = None,
+    now: float = 0,
 ) -> GrantChange | None:
     """The change that the chain's word makes to a deposit grant; None when nothing changes.
 
     The target never exceeds the latest total (what an exit asked for leaves at once), nor the floor by more than the
     `optimistic` amount. Committed amounts stay committed: what they lack is remembered as shortage. Leases end only
     when money that was lent against left the chain, which an exit does not do: it stays drawable for earlier use.
+
+    A deposit whose token is a `series` of credits grants units of that plan, until they end. A series that leaves the
+    chain takes its deposits along, so that what it was is kept for those that used them.
     """
     target = min(totals.latest, totals.floor + optimistic)
     final = totals.latest == totals.floor
+    if series is None and grant.source is Source.CREDITS:
+        series = Series(grant.plan_key, grant.asset_id, grant.end_time)
+    end_time = series.expires_at if series else 0
+    ended = end_time != 0 and now >= end_time
+    state = GrantState.LIVE if final else GrantState.PROVISIONAL
     after = replace(
         grant,
-        state=GrantState.LIVE if final else GrantState.PROVISIONAL,
+        source=Source.CREDITS if series else Source.DEPOSIT,
+        plan_key=series.plan_key if series else "",
+        asset_id=series.asset_id if series else "",
+        end_time=end_time,
+        state=GrantState.EXPIRED if ended else state,
         floor=totals.floor,
-        balance=replace(grant.balance, target=target),
+        balance=replace(grant.balance, target=target, ended=ended),
         mandates_only=mandates_only,
     )
     if after == grant:

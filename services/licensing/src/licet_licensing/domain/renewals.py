@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from licet_licensing.domain.codes import Code
-from licet_licensing.domain.decisions import Approval, Decision, Policy, Refusal, Step
+from licet_licensing.domain.decisions import Approval, Decision, Refusal
 from licet_licensing.domain.grants import Grant, Source
 from licet_licensing.domain.leases import MAX_UNITS, Lease, LeaseState
+from licet_licensing.domain.scene import Policy, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def renew(
 ) -> Renewal | Refusal:
     """What becomes of a lease that its worker wants to keep, given the decision that a new lease would get.
 
-    A lease is never renewed past an earlier right: when included units are free again, a deposit is not drawn on.
+    A lease is never renewed past an earlier right: when included units are free again, neither credits nor a deposit
+    are drawn on.
     A refusal leaves the lease as it was.
     """
     if isinstance(decision, Refusal) and decision.code is not Code.QUOTA_EXHAUSTED:
@@ -79,9 +81,12 @@ def _same_terms(offered: Approval, lease: Lease) -> bool:
     )
 
 
+# The order in which rights are used, of those that are tried for one caller.
+_TURNS = {Source.LICENSE: 0, Source.CREDITS: 1, Source.DEPOSIT: 2, Source.MANDATE: 2}
+
+
 def _comes_earlier(offered: Grant, standing: Standing) -> bool:
-    on_deposit = standing.grant is not None and standing.grant.source is Source.DEPOSIT
-    return on_deposit and offered.source is Source.LICENSE
+    return standing.grant is not None and _TURNS[offered.source] < _TURNS[standing.grant.source]
 
 
 def _over(decision: Decision, why: str) -> Refusal:

@@ -183,6 +183,52 @@ def settled(
     return event(number, index, group_settled=payload)
 
 
+SERIES = "0x" + "ce" * 20
+SERIES_DEPOSIT_ID = "0x" + "5d" * 32
+SERIES_GRANT = f"{CHAIN_ID}:{ESCROW}:{SERIES_DEPOSIT_ID}:0"
+
+
+def series_opened(number: int, *, end: int, plan_id: str = "1") -> chain.ChainEvent:
+    """Prepaid units of the plan are on sale until `end`."""
+    payload = chain.SeriesOpened(
+        token=SERIES,
+        plan_id=plan_id,
+        asset_id=ASSET_ID,
+        currency=CURRENCY,
+        unit_price="7",
+        supply=1_000,
+        expires_at=end,
+    )
+    return event(number, 0, series_opened=payload)
+
+
+def credits_deposited(number: int, total: int, *, payer: str = ALICE) -> chain.ChainEvent:
+    """Units of the series are in the escrow."""
+    payload = chain.Deposited(
+        deposit_id=SERIES_DEPOSIT_ID,
+        payer=payer,
+        operator=OPERATOR,
+        token=SERIES,
+        amount="1",
+        total=str(total),
+    )
+    return event(number, 1, deposited=payload)
+
+
+def credits_exit(number: int, total: int) -> chain.ChainEvent:
+    """Units leave the spendable balance."""
+    payload = chain.ExitRequested(
+        exit_id="9",
+        deposit_id=SERIES_DEPOSIT_ID,
+        payer=ALICE,
+        operator=OPERATOR,
+        token=SERIES,
+        amount="1",
+        total=str(total),
+    )
+    return event(number, 2, exit_requested=payload)
+
+
 MANDATE_ID = "0x" + "4d" * 32
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from licet_licensing.consumers.subscribers import Consumers
 from licet_licensing.consumers.sweeper import Sweeper
 from licet_licensing.db.tables import metadata
-from licet_licensing.domain.decisions import Ask, Policy
+from licet_licensing.domain.scene import Ask, Policy
 from licet_licensing.testing.words import (
     ALICE,
     ASSET_ID,

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from licet_licensing.db import accounts, chain, leases, mandates, rights
 from licet_licensing.domain.codes import Code
 from licet_licensing.domain.credentials import is_id
-from licet_licensing.domain.decisions import Mirror, Policy, Scene
 from licet_licensing.domain.facts import Asset, Plan
 from licet_licensing.domain.grants import Grant, Source
 from licet_licensing.domain.mandates import Mandate, Spending, open_window
+from licet_licensing.domain.scene import Mirror, Policy, Scene
 
 # A worker that has not asked for this long shares no quota and no rate any more: three times the longest lease.
 WORKER_ACTIVE = timedelta(seconds=90)
@@ -75,6 +75,7 @@ class Board:
             asset=asset,
             mirror=self.mirrors.get(asset.chain_id) if asset else None,
             licenses=tuple(g for g in used if g.source is Source.LICENSE and g.asset_id == asset_id),
+            credits=tuple(g for g in held if g.source is Source.CREDITS and g.asset_id == asset_id),
             deposits=tuple(grant for grant in held if grant.source is Source.DEPOSIT),
             history=frozenset(code for w in wallets for code in self.gone.get((w, asset_id), ())),
             plans=self.plans,

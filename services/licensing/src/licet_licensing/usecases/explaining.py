@@ -11,8 +11,9 @@ from licet_licensing.db import accounts, leases
 from licet_licensing.db.accounts import LoggedDecision
 from licet_licensing.domain.codes import MESSAGES, Code
 from licet_licensing.domain.credentials import is_id
-from licet_licensing.domain.decisions import Ask, Policy, Step, decide
+from licet_licensing.domain.decisions import decide
 from licet_licensing.domain.errors import NotFound
+from licet_licensing.domain.scene import Ask, Policy, Step
 from licet_licensing.usecases.board import WORKER_ACTIVE, Need, read_board, read_mandates, read_rights
 
 

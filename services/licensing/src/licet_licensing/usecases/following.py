@@ -19,10 +19,13 @@ from licet_licensing.domain.facts import (
     Asset,
     Fact,
     FactKind,
+    Series,
     deposit_totals,
     fold_license,
     license_fact,
     plan_of,
+    series_of,
+    series_subject,
 )
 from licet_licensing.domain.grants import (
     Grant,
@@ -88,6 +91,7 @@ async def hear_events(session: AsyncSession, heard: Sequence[Heard], now: dateti
         subjects |= await chain.licenses_of_plans(session, planned)
     newest = _newest_blocks(heard)
     if subjects:
+        subjects |= await _lock_series(session, facts)
         await chain.lock_subjects(session, subjects)
         await chain.keep_facts(session, facts)
         retracted = {fact.subject for fact in facts if not fact.standing}
@@ -97,6 +101,16 @@ async def hear_events(session: AsyncSession, heard: Sequence[Heard], now: dateti
     for chain_id, lowest in sorted(_lowest_retracted(heard).items()):
         await chain.hear_of_retraction(session, chain_id, lowest, sent_at)
     await chain.hear_of_blocks(session, newest, sent_at)
+
+
+async def _lock_series(session: AsyncSession, facts: Sequence[Fact]) -> set[str]:
+    """The deposits that are to be followed anew, because what is heard of their token makes it a series of credits."""
+    opened = {fact.subject: fact for fact in facts if fact.kind is FactKind.SERIES_OPENED}
+    totals = (fact for fact in facts if fact.kind is FactKind.DEPOSIT_TOTAL)
+    read = {series_subject(fact.chain_id, str(fact.body["token"])) for fact in totals}
+    await chain.lock_series(session, opened, read)
+    tokens = [(fact.chain_id, fact.subject.rpartition(":")[2]) for fact in opened.values()]
+    return await rights.deposits_in(session, tokens) if tokens else set()
 
 
 async def hear_of_finality(
@@ -155,7 +169,7 @@ async def _follow(
     for subject, mandate in known_mandates.items():
         _follow_windows_of(mandate, known.get(subject, {}), outcome)
     await _follow_licenses(session, licenses, known, outcome, now)
-    await _follow_deposits(session, deposits, known, retracted, outcome)
+    await _follow_deposits(session, deposits, known, retracted, outcome, now)
     await _write(session, outcome, at, now)
 
 
@@ -279,10 +293,13 @@ async def _follow_deposits(
     known: dict[str, dict[str, Grant]],
     retracted: Collection[str],
     outcome: _Outcome,
+    now: datetime,
 ) -> None:
     written_off = await chain.written_off(session, subjects)
     direct = await chain.newest_facts(session, subjects)
-    for subject, (final, since) in (await chain.deposit_facts(session, subjects)).items():
+    said_of = await chain.deposit_facts(session, subjects)
+    series = await _series_of(session, said_of, known)
+    for subject, (final, since) in said_of.items():
         grant = next(iter(known.get(subject, {}).values()), None)
         newest = since[-1] if since else final
         opened = grant is None
@@ -296,7 +313,14 @@ async def _follow_deposits(
         totals = deposit_totals(_total(final), map(_total, since), written_off=lost)
         said = direct.get((subject, FactKind.DIRECT_DRAWS))
         only = said is not None and int(said.body["until"]) != 0
-        change = follow_deposit(grant, totals, optimistic, mandates_only=only)
+        change = follow_deposit(
+            grant,
+            totals,
+            optimistic,
+            mandates_only=only,
+            series=series.get(series_subject(grant.chain_id, grant.currency)),
+            now=now.timestamp(),
+        )
         if opened:
             followed = change.grant if change else grant
             outcome.opened.append((subject, replace(followed, version=1)))
@@ -307,6 +331,24 @@ async def _follow_deposits(
                 outcome.end_windows(known, grant.grant_id, uncovered.revoked)
         if final is not None:
             await chain.forget_superseded(session, [final])
+
+
+async def _series_of(
+    session: AsyncSession,
+    said_of: Mapping[str, tuple[Fact | None, list[Fact]]],
+    known: Mapping[str, Mapping[str, Grant]],
+) -> dict[str, Series]:
+    """The series that these deposits are of, by their subjects."""
+    wanted = {
+        series_subject(fact.chain_id, str(fact.body["token"]))
+        for final, since in said_of.values()
+        for fact in (final, *since)
+        if fact is not None
+    }
+    held = (grant for subject in said_of for grant in known.get(subject, {}).values())
+    wanted |= {series_subject(grant.chain_id, grant.currency) for grant in held}
+    newest = await chain.newest_facts(session, wanted) if wanted else {}
+    return {subject: series_of(fact) for (subject, _), fact in newest.items()}
 
 
 def _total(fact: Fact | None) -> int:

@@ -16,11 +16,12 @@ from licet_licensing.db.accounts import LoggedDecision
 from licet_licensing.db.leases import LentLease
 from licet_licensing.db.tables import OUTBOX
 from licet_licensing.domain.codes import Code
-from licet_licensing.domain.decisions import Approval, Ask, Decision, Policy, Refusal, decide, share
+from licet_licensing.domain.decisions import Approval, Decision, Refusal, decide, share
 from licet_licensing.domain.errors import RequestReused
 from licet_licensing.domain.grants import Grant
 from licet_licensing.domain.leases import Lease
 from licet_licensing.domain.renewals import Renewal, Standing, renew
+from licet_licensing.domain.scene import Ask, Policy
 from licet_licensing.usecases.board import Board, Need, count_workers, read_board, read_mandates, read_rights
 from licet_licensing.usecases.telling import tell_states
 
