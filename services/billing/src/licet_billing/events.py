@@ -24,6 +24,7 @@ from licet_billing.domain.usage import Grant, Outcome, Plan, PlanKey, Source, Us
 _OUTCOMES = frozenset(int(outcome) for outcome in Outcome)
 _SOURCES = {
     licensing_pb2.GRANT_SOURCE_LICENSE: Source.LICENSE,
+    licensing_pb2.GRANT_SOURCE_CREDITS: Source.CREDITS,
     licensing_pb2.GRANT_SOURCE_DEPOSIT: Source.DEPOSIT,
     licensing_pb2.GRANT_SOURCE_MANDATE: Source.MANDATE,
 }

@@ -135,7 +135,7 @@ async def own_deposits(
     """The deposits of these wallets that licensing has told of, which it does of each when it is observed."""
     rows = await session.execute(
         text(
-            "SELECT chain_id, currency, token_id, wallet FROM grants WHERE source = 'deposit'"
+            "SELECT chain_id, currency, token_id, wallet FROM grants WHERE source IN ('deposit', 'credits')"
             " AND wallet = ANY(:wallets) AND operator = :operator AND chain_id = ANY(:chain_ids)"
             " ORDER BY chain_id, currency, wallet"
         ),

@@ -19,6 +19,7 @@ class Source(StrEnum):
     """What kind of right a call used."""
 
     LICENSE = "license"
+    CREDITS = "credits"
     DEPOSIT = "deposit"
     MANDATE = "mandate"
 
@@ -78,8 +79,9 @@ class UsageRecord:
 class Grant:
     """A spendable right, as licensing states it, and how much of it has been charged.
 
-    `granted` and `charged` are units for a license and smallest currency units for the others. `token_id` is the
-    license's token, the deposit's id or the mandate's, and `window` the mandate's window.
+    `granted` and `charged` are units for a license and smallest currency units for the others; the currency of credits
+    is their series, so that they are units again. `token_id` is the license's token, the deposit's id or the mandate's,
+    and `window` the mandate's window.
     """
 
     grant_id: str
@@ -103,7 +105,7 @@ class Grant:
     def deposit_id(self) -> str:
         """The deposit that pays what it grants; empty for a license. Raises RecordInconsistent for a wrong address."""
         if self.source is not Source.MANDATE:
-            return self.token_id if self.source is Source.DEPOSIT else ""
+            return "" if self.source is Source.LICENSE else self.token_id
         try:
             return "0x" + settlement.deposit_id(self.wallet, self.operator, self.currency).hex()
         except ValueError as error:
@@ -156,9 +158,9 @@ class Plan:
 class Charge:
     """What billing made of one call.
 
-    `value` is units times unit price where a deposit pays, and what the included units would have cost where a
-    license does; `amount` is what the payer owes of it. `deposit_id` is empty for a license. `authority` is DIRECT,
-    or the mandate in whose `window` it was used.
+    `value` is units times unit price where a deposit pays, units of their series where credits do, and what the
+    included units would have cost where a license does; `amount` is what the payer owes of it. `deposit_id` is empty
+    for a license. `authority` is DIRECT, or the mandate in whose `window` it was used.
     """
 
     request_id: str
@@ -203,10 +205,11 @@ def check(record: UsageRecord, grant: Grant, plan: Plan) -> None:
     _expect("plan_id", record.plan_id, plan.key.plan_id)
     _expect("metering_rule", record.metering_rule, plan.metering_rule)
     _expect("grant chain", str(grant.chain_id), str(plan.key.chain_id))
-    if grant.source is Source.LICENSE:
+    if grant.source in (Source.LICENSE, Source.CREDITS):
         _expect("grant plan", grant.plan_id, plan.key.plan_id)
     else:
         _expect("grant currency", grant.currency, plan.currency)
+    if grant.source is not Source.LICENSE:
         _expect("grant operator", grant.operator, plan.server)
 
 
@@ -235,12 +238,14 @@ def cover(charge: Charge, grant: Grant) -> tuple[Charge, Grant]:
 def rate(record: UsageRecord, grant: Grant, plan: Plan, *, fenced: bool) -> tuple[Charge, Grant]:
     """The charge of a call, and its grant with the charged quantity raised.
 
-    One price for each unit, and a license's included units are free: the terms of a plan. A call behind its
-    lease's end, beyond what its grant covers, or of a plan that is gone, is operator loss and takes nothing of the
-    grant.
+    One price for each unit, and a license's included units are free: the terms of a plan. One unit of credits pays for
+    one unit of their plan. A call behind its lease's end, beyond what its grant covers, or of a plan that is gone, is
+    operator loss and takes nothing of the grant.
     Raises RecordInconsistent as `check` does.
     """
     check(record, grant, plan)
+    prepaid = grant.source is Source.CREDITS
+    unit_price = 1 if prepaid else plan.unit_price
     charge = Charge(
         request_id=record.request_id,
         source=grant.source,
@@ -248,10 +253,10 @@ def rate(record: UsageRecord, grant: Grant, plan: Plan, *, fenced: bool) -> tupl
         operator=plan.server,
         payer=grant.wallet,
         deposit_id=grant.deposit_id,
-        currency=plan.currency,
+        currency=grant.currency if prepaid else plan.currency,
         units=record.units,
-        unit_price=plan.unit_price,
-        value=record.units * plan.unit_price,
+        unit_price=unit_price,
+        value=record.units * unit_price,
         amount=0,
         disposition=Disposition.FENCED if fenced else Disposition.UNCOVERED,
         authority=grant.authority,
