@@ -14,7 +14,9 @@ from licet_sdk.config import Config
 
 if TYPE_CHECKING:
     from licet_sdk.chain import Chain
+    from licet_sdk.credits import Credits
     from licet_sdk.disputes import Disputes
+    from licet_sdk.exits import Exits
     from licet_sdk.gate import Gate
     from licet_sdk.holds import Holds
     from licet_sdk.inference import Answer, Inference, Tensors
@@ -82,6 +84,20 @@ class Client:
         from licet_sdk.mandates import Mandates
 
         return Mandates(self.chain)
+
+    @cached_property
+    def credits(self) -> Credits:
+        """Prepaid units of plans."""
+        from licet_sdk.credits import Credits
+
+        return Credits(self.chain)
+
+    @cached_property
+    def exits(self) -> Exits:
+        """Taking money or units out of the caller's deposits."""
+        from licet_sdk.exits import Exits
+
+        return Exits(self.chain)
 
     @cached_property
     def holds(self) -> Holds:

@@ -163,6 +163,15 @@ class Mandates:
         """Takes back the caller's signatures with this nonce that nobody has used yet."""
         return self._chain.send("UsageEscrow", "cancelMandateNonce", nonce)
 
+    def only(self, operator: str, *, token: str = "", on: bool = True) -> int:
+        """Forbids the operator to draw from the caller's deposit without a mandate or a voucher, or allows it again.
+
+        Returns from when on (Unix seconds): use until then is still settled. 0: it may draw.
+        """
+        currency = _address(token or self._chain.addresses["TestUSD"])
+        sent = self._chain.send("UsageEscrow", "setDirectDraws", _address(operator), currency, not on)
+        return int(sent.events["DirectDrawsSet"]["until"])
+
     def covers(self, mandate_id: str, asset_id: str) -> bool:
         """Whether the mandate lets an asset be used."""
         return bool(self._chain.call("UsageEscrow", "mandateCovers", _id(mandate_id), _id(asset_id)))

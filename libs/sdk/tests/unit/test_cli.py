@@ -44,6 +44,11 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Run:
         ("deposit", "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", "1e60"),
         ("mandate", "open", "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", "--amount", "1"),
         ("mandate", "show"),
+        ("mandate", "only"),
+        ("credits", "open", "1", "--unit-price", "1"),
+        ("credits", "buy", "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955", "0"),
+        ("exit", "0x" + "11" * 32),
+        ("withdraw", "0"),
     ],
 )
 def test_wrong_use_with_json_is_one_json_error(

@@ -14,6 +14,7 @@ import typer
 from typer._click.exceptions import ClickException  # typer's own copy of click has no public name
 
 from licet_sdk.cli import abroad, books, dispute, doctor, gate, mandate, publisher, usage, wallet
+from licet_sdk.cli import credits as prepaid
 from licet_sdk.cli.output import Output
 from licet_sdk.errors import ConfigError, LicetError
 
@@ -44,6 +45,8 @@ app.command("buy")(wallet.buy)
 app.command("trial")(wallet.trial)
 app.command("migrate")(wallet.migrate)
 app.command("deposit")(wallet.deposit)
+app.command("exit")(wallet.exit_)
+app.command("withdraw")(wallet.withdraw)
 app.command("delegate")(wallet.delegate)
 app.command("undelegate")(wallet.undelegate)
 app.add_typer(wallet.key, name="key", help="API keys.")
@@ -54,6 +57,7 @@ app.command("claim")(wallet.claim)
 app.command("reconcile")(books.reconcile)
 app.add_typer(gate.gate, name="gate", help="Who may hold the shares of a regulated asset.")
 app.add_typer(dispute.dispute, name="dispute", help="What was drawn, and the receipts behind it.")
+app.add_typer(prepaid.app, name="credits", help="Prepaid units of plans.")
 app.add_typer(mandate.mandate, name="mandate", help="What an operator may draw from a deposit.")
 
 

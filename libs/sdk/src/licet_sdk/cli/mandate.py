@@ -98,3 +98,17 @@ def revoke(context: typer.Context, mandate_id: MandateId) -> None:
         {"mandate": mandate_id, **asdict(revoked), "remaining": format_amount(revoked.remaining)},
         "mandate revoked",
     )
+
+
+@mandate.command("only")
+def only(
+    context: typer.Context,
+    operator: Annotated[str, typer.Argument(help="Address of the operator.")],
+    off: Annotated[bool, typer.Option("--off", help="Let it draw from the deposit itself again.")] = False,
+) -> None:
+    """Forbids an operator to draw from the wallet's deposit without a mandate or a voucher."""
+    output: Output = context.obj
+    client = connect(context)
+    with output.step("setting how the deposit is drawn from"):
+        until = client.mandates.only(operator, on=not off)
+    output.show({"operator": operator, "mandates_only": not off, "from": until}, "done")

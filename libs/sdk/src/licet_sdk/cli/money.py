@@ -35,6 +35,13 @@ def parse_amount(text: str) -> int:
     return int(amount)
 
 
+def parse_units(text: str) -> int:
+    """`"25"` → 25 units; raises ConfigError for anything but a whole number above 0."""
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= MAX_AMOUNT:
+        raise ConfigError("invalid_amount", f"{text!r} is no number of units", "write it like 25")
+    return int(text)
+
+
 def format_amount(amount: int) -> str:
     """Smallest units → decimal text, without losing a digit."""
     sign = "-" if amount < 0 else ""

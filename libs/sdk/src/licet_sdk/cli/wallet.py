@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from licet_sdk.cli.money import format_amount, parse_amount
+from licet_sdk.cli.money import format_amount, parse_amount, parse_units
 from licet_sdk.cli.output import Output
 from licet_sdk.cli.session import connect
 from licet_sdk.errors import ChainError
@@ -112,6 +112,34 @@ def deposit(
         deposit_id, sent = client.chain.deposit(operator, parse_amount(amount))
     total = format_amount(sent.events["Deposited"]["total"])
     output.show({"deposit_id": deposit_id, "spendable": total, "tx_hash": sent.tx_hash}, "deposited")
+
+
+def exit_(
+    context: typer.Context,
+    deposit_id: Annotated[str, typer.Argument(help="Id of the deposit, 0x and 64 hex digits.")],
+    amount: Annotated[str, typer.Argument(help="For example 25 or 9.90; of credits, a number of units.")],
+) -> None:
+    """Takes money or units out of a deposit; they can be withdrawn after the exit delay."""
+    output: Output = context.obj
+    client = connect(context)
+    with output.step("asking for the exit"):
+        is_units = client.exits.is_units(client.exits.token_of(deposit_id))
+        asked = client.exits.request(deposit_id, parse_units(amount) if is_units else parse_amount(amount))
+    shown = {"exit": asked.exit_id, "unlock_time": asked.unlock_time, "tx_hash": asked.tx_hash}
+    output.show(shown, "exit requested")
+
+
+def withdraw(
+    context: typer.Context,
+    exit_id: Annotated[int, typer.Argument(help="Exit that has unlocked.", min=1, max=MAX_LICENSE_ID)],
+) -> None:
+    """Pays an exit out to its payer, less what settlements drew from it."""
+    output: Output = context.obj
+    client = connect(context)
+    with output.step("withdrawing"):
+        amount, token, sent = client.exits.withdraw(exit_id)
+    shown = str(amount) if client.exits.is_units(token) else format_amount(amount)
+    output.show({"exit": exit_id, "amount": shown, "token": token, "tx_hash": sent.tx_hash}, "withdrawn")
 
 
 @key.command("create")
