@@ -58,10 +58,11 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
 
     /// @inheritdoc IRevenueRouter
     function receiveRevenue(bytes32 assetId, address token, uint128 amount, bytes32 ref) external nonReentrant {
-        bool isExpiry = _isListed(Names.CREDITS, IDirectory.Status.Retired);
-        bool isOpen = isExpiry || _isListed(Names.LICENSE_SALE, IDirectory.Status.Retiring);
-        if (!isOpen) revert RevenueRouter_NotSource(msg.sender);
-        Source source = isExpiry ? Source.Expiry : Source.Sale;
+        // What was never listed has no name.
+        bytes32 name = _directory.nameOf(msg.sender);
+        bool isOpen = name == Names.LICENSE_SALE && _directory.statusOf(msg.sender) != IDirectory.Status.Retired;
+        if (!isOpen && name != Names.CREDITS) revert RevenueRouter_NotSource(msg.sender);
+        Source source = isOpen ? Source.Sale : Source.Expiry;
         _receive(_bucketFor(assetId, token), source, assetId, token, amount, ref);
     }
 
@@ -70,8 +71,7 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
         external
         nonReentrant
     {
-        bool isEscrow = _isListed(Names.USAGE_ESCROW, IDirectory.Status.Retired);
-        if (!isEscrow) revert RevenueRouter_NotSource(msg.sender);
+        if (_directory.nameOf(msg.sender) != Names.USAGE_ESCROW) revert RevenueRouter_NotSource(msg.sender);
         (address currency, uint128 money) = Redemption.redeem(_directory, assetId, token, amount);
         _receive(_bucketUnder(assetId, currency, terms), Source.Usage, assetId, currency, money, ref);
     }
@@ -170,12 +170,6 @@ contract RevenueRouter is IRevenueRouter, AccessManaged, ReentrancyGuardTransien
     /// @inheritdoc IRevenueRouter
     function owedOf(address token) external view returns (uint256) {
         return _owed[token];
-    }
-
-    /// @dev Whether the caller is listed under a name, and its life has not gone beyond `last`.
-    function _isListed(bytes32 name, IDirectory.Status last) private view returns (bool) {
-        IDirectory.Status status = _directory.statusOf(msg.sender);
-        return status != IDirectory.Status.None && status <= last && _directory.nameOf(msg.sender) == name;
     }
 
     function _receive(Bucket storage bucket, Source source, bytes32 assetId, address token, uint128 amount, bytes32 ref)

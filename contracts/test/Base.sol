@@ -161,6 +161,7 @@ abstract contract Base is Test {
             meteringRule: "rows:INPUT__0",
             requestsPerSecond: 50,
             transferable: true,
+            commercial: true,
             optimisticUnits: 10,
             optimisticAmount: 1000,
             server: operator,

@@ -76,7 +76,7 @@ contract ExitsTest is Base {
         "AssetRegistry.setRoyalty(bytes32,address,uint16)",
         "AssetRegistry.publishVersion(bytes32,bytes32,string)",
         "AssetRegistry.activateVersion(bytes32,bytes32)",
-        "PlanBook.createPlan((bytes32,address,uint64,uint32,uint128,uint64,uint64,uint128,uint64,uint64,string,uint32,bool,uint64,uint128,address,uint64,uint32,bytes32,bytes32))",
+        "PlanBook.createPlan((bytes32,address,uint64,uint32,uint128,uint64,uint64,uint128,uint64,uint64,string,uint32,bool,bool,uint64,uint128,address,uint64,uint32,bytes32,bytes32))",
         "PlanBook.closePlan(uint256)",
         "PlanBook.countSale(uint256,address)",
         "PlanBook.countTrial(uint256,address)",

@@ -160,10 +160,11 @@ def test_plan_create_puts_the_terms_on_chain(publisher: Shell, installation: Ins
     server = installation.world.actor("operator").address
     terms = ["--server", server, "--terms", str(story.TERMS)]
     money = ["--price", "2.5", "--unit-price", "0.01", "--included", "7"]
-    metered = ["--metering", "rows:FEATURES", "--period", "3600"]
+    metered = ["--metering", "rows:FEATURES", "--period", "3600", "--no-commercial"]
     made = publisher.run("plan", "create", MODEL, *terms, *money, *metered, "--json").value
     on_chain = installation.world.chain.call("PlanBook", "termsOf", made["plan_id"])
     assert list(on_chain[4:8]) == [2_500_000, 3600, 7, 10_000]
+    assert list(on_chain[12:14]) == [True, False], "transferable, and not for commercial use"
     unknown = publisher.run("plan", "create", "clinic/absent", *terms, "--json").refusal(BY_CONTRACT)
     assert unknown["error"] == "asset_unknown"
     nowhere = ["--server", "0x12", "--terms", str(story.TERMS), "--period", "60"]

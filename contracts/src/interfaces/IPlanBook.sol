@@ -17,6 +17,7 @@ interface IPlanBook {
     /// @param meteringRule How units are counted: `request`, `rows:<INPUT NAME>`.
     /// @param requestsPerSecond Rate limit of one licence.
     /// @param transferable Whether a licence may move to another holder.
+    /// @param commercial Whether what is called and answered may be used commercially.
     /// @param optimisticUnits Units usable before the purchase is final.
     /// @param optimisticAmount Amount of a deposit usable before it is final.
     /// @param server Operator that serves the plan.
@@ -38,6 +39,7 @@ interface IPlanBook {
         string meteringRule;
         uint32 requestsPerSecond;
         bool transferable;
+        bool commercial;
         uint64 optimisticUnits;
         uint128 optimisticAmount;
         address server;

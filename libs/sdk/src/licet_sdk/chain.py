@@ -39,10 +39,11 @@ NO_GROUNDS = "0x" + "00" * 32
 class PlanOffer:
     """Sale terms of a plan; amounts in the currency's smallest unit, `period_s` in seconds.
 
-    `metering_rule` is `request` or `rows:<input name>` and must equal the manifest's. Without `breach_notice_s` (7 to
-    90 days) and the digest of the `breach_grounds` its licenses are never revoked. Limits, 0 for none: `supply`
-    licenses ever sold, `per_recipient` ever received by one account, `seats` calls of one license at once.
-    `trial_period_s` and `trial_units` are a free first term, once for each account.
+    `metering_rule` is `request` or `rows:<input name>` and must equal the manifest's; `commercial` says whether calls
+    and answers may be used commercially. Without `breach_notice_s` (7 to 90 days) and the digest of the `breach_grounds`
+    its licenses are never revoked. Limits, 0 for none: `supply` licenses ever sold, `per_recipient` ever received by
+    one account, `seats` calls of one license at once. `trial_period_s` and `trial_units` are a free first term, once
+    for each account.
     """
 
     price: int
@@ -52,6 +53,7 @@ class PlanOffer:
     metering_rule: str
     requests_per_s: int = 1000
     transferable: bool = True
+    commercial: bool = True
     optimistic_units: int = 0
     optimistic_amount: int = 0
     server: str = ""
@@ -218,6 +220,7 @@ class Chain:
             offer.metering_rule,
             offer.requests_per_s,
             offer.transferable,
+            offer.commercial,
             offer.optimistic_units,
             offer.optimistic_amount,
             _address(offer.server),

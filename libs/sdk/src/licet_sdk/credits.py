@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from licet_sdk.chain import Chain, Sent, _address
 
 # Where PlanTerms has its server.
-TERM_SERVER = 15
+TERM_SERVER = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ def settle_in(deployed: DeployedChain) -> Town:
     town.asset_id = "0x" + bytes(town.call("AssetRegistry", "assetIdOf", token_id)).hex()
     terms = (
         *(bytes.fromhex(town.asset_id[2:]), town.checksum(town.token), 0, 0, 5_000_000, 3600, 10, 7, 0, 0),
-        *("request", 10, True, 0, 0, town.checksum(town.operator), 0, 0, bytes([1]) * 32, bytes(32)),
+        *("request", 10, True, True, 0, 0, town.checksum(town.operator), 0, 0, bytes([1]) * 32, bytes(32)),
     )
     town.send(2, "PlanBook", "createPlan", terms)
     town.send(3, "TestUSD", "mint", town.checksum(town.payer), FUNDS)

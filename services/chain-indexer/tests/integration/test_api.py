@@ -39,7 +39,7 @@ def activated(digest: bytes) -> Said:
 
 def created(plan_id: int) -> Said:
     price = (TOKEN, 50, 3, 5_000_000, 3600, 100, 7, 600, 20, "request")
-    limits = (10, True, 5, 1000, OPERATOR, 7 * 86_400, 4)
+    limits = (10, True, False, 5, 1000, OPERATOR, 7 * 86_400, 4)
     values = {
         "planId": plan_id,
         "assetId": A,
@@ -185,6 +185,7 @@ async def test_plans_are_filtered_and_say_their_terms(client: httpx2.AsyncClient
     plan = await get(client, "/v1/plans/31337/1")
     assert (plan["price"], plan["unit_price"], plan["metering_rule"]) == ("5000000", "7", "request")
     assert (plan["server"], plan["transferable"], plan["open"]) == (OPERATOR, True, True)
+    assert not plan["commercial"]
 
 
 async def test_licenses_are_paged_in_order_of_their_wide_ids(client: httpx2.AsyncClient) -> None:

@@ -80,11 +80,12 @@ async def test_mirror_says_what_the_contracts_say(path: Path, engine: AsyncEngin
         assert plan.open == await path.view("PlanBook", "isOpen", plan_id)
         terms = await path.view("PlanBook", "termsOf", plan_id)
         assert (plan.price, plan.period_s, plan.included_units, plan.unit_price) == tuple(terms[4:8])
-        assert (plan.metering_rule, plan.requests_per_s, plan.transferable) == tuple(terms[10:13])
-        assert (plan.optimistic_units, plan.optimistic_amount) == tuple(terms[13:15])
+        assert (plan.metering_rule, plan.requests_per_s) == tuple(terms[10:12])
+        assert (plan.transferable, plan.commercial) == tuple(terms[12:14])
+        assert (plan.optimistic_units, plan.optimistic_amount) == tuple(terms[14:16])
         assert (plan.supply, plan.per_recipient) == tuple(terms[2:4])
-        assert (plan.trial_period_s, plan.trial_units, plan.seats) == (*terms[8:10], terms[17])
-        assert (plan.server, plan.terms_digest) == (terms[15].lower(), "0x" + terms[18].hex())
+        assert (plan.trial_period_s, plan.trial_units, plan.seats) == (*terms[8:10], terms[18])
+        assert (plan.server, plan.terms_digest) == (terms[16].lower(), "0x" + terms[19].hex())
 
     for number in (1, 2):
         held_license = await row_of(engine, r.License, cid, number)

@@ -127,6 +127,7 @@ TERMS = (
     "request",
     9,
     True,
+    False,
     10,
     11,
     CONTRACT,

@@ -105,6 +105,7 @@ def create(  # noqa: PLR0913 - one option a term
         str, typer.Option("--metering", help="request, or rows:<input name>.")
     ] = "request",
     transferable: Annotated[bool, typer.Option(help="Whether a license may change hands.")] = True,
+    commercial: Annotated[bool, typer.Option(help="Whether it may be used commercially.")] = True,
     optimistic_units: Annotated[
         int, typer.Option(help="Units usable before the purchase is final.", min=0)
     ] = 0,
@@ -132,6 +133,7 @@ def create(  # noqa: PLR0913 - one option a term
         unit_price=parse_amount(unit_price),
         metering_rule=metering_rule,
         transferable=transferable,
+        commercial=commercial,
         optimistic_units=optimistic_units,
         supply=supply,
         per_recipient=per_recipient,

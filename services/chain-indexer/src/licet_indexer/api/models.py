@@ -100,6 +100,7 @@ class PlanOut(RowOut):
     metering_rule: str
     requests_per_s: int
     transferable: bool
+    commercial: bool
     optimistic_units: int
     optimistic_amount: Decimal
     server: Address

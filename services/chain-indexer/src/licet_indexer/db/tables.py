@@ -189,6 +189,7 @@ class PlanRow(MirrorBase, table=True):
     metering_rule: str
     requests_per_s: int = Field(sa_type=sa.BigInteger)
     transferable: bool
+    commercial: bool
     optimistic_units: int = Field(sa_type=Amount)
     optimistic_amount: int = Field(sa_type=Amount)
     server: str

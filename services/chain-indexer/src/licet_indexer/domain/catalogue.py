@@ -81,6 +81,7 @@ def _plan_created(a: Args, _chain: Chain) -> p.Payload:
         metering_rule=t["meteringRule"],
         requests_per_s=t["requestsPerSecond"],
         transferable=t["transferable"],
+        commercial=t["commercial"],
         optimistic_units=t["optimisticUnits"],
         optimistic_amount=t["optimisticAmount"],
         server=t["server"],

@@ -217,6 +217,7 @@ def _fold_plan(payload: p.PlanCreated | p.PlanClosed, at: Site, rows: r.Rows) ->
             metering_rule=terms.metering_rule,
             requests_per_s=terms.requests_per_s,
             transferable=terms.transferable,
+            commercial=terms.commercial,
             optimistic_units=terms.optimistic_units,
             optimistic_amount=terms.optimistic_amount,
             server=terms.server,

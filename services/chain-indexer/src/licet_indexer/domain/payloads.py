@@ -73,6 +73,7 @@ class PlanTerms:
     metering_rule: str
     requests_per_s: int
     transferable: bool
+    commercial: bool
     optimistic_units: int
     optimistic_amount: int
     server: str

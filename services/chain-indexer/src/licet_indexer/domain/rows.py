@@ -69,6 +69,7 @@ class Plan(Row):
     metering_rule: str
     requests_per_s: int
     transferable: bool
+    commercial: bool
     optimistic_units: int
     optimistic_amount: int
     server: str

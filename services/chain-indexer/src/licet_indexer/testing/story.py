@@ -72,7 +72,7 @@ def _deposit(r: random.Random) -> dict[str, Any]:
 
 def _terms(r: random.Random) -> tuple[Any, ...]:
     rule = r.choice(["request", "rows:FEATURES"])
-    limits = (r.randrange(100), r.random() < 0.5, r.randrange(100), _amount(r))
+    limits = (r.randrange(100), r.random() < 0.5, r.random() < 0.5, r.randrange(100), _amount(r))
     sold = (_address(0xC0, 0), r.randrange(2**64), r.randrange(2**32))
     price = (_amount(r), r.randrange(1, 10**6), r.randrange(2**64), _amount(r))
     trial = (r.randrange(2**40), r.randrange(2**64))

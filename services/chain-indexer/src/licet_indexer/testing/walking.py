@@ -88,6 +88,7 @@ class Path:
             "rows:FEATURES",
             10,
             True,
+            False,
             5,
             1000,
             checksum(self.operator),

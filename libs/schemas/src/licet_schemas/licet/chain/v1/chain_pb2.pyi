@@ -364,6 +364,7 @@ class PlanTerms(_message.Message):
     TRIAL_PERIOD_S_FIELD_NUMBER: _builtins.int
     TRIAL_UNITS_FIELD_NUMBER: _builtins.int
     SEATS_FIELD_NUMBER: _builtins.int
+    COMMERCIAL_FIELD_NUMBER: _builtins.int
     asset_id: _builtins.str
     currency: _builtins.str
     price: _builtins.str
@@ -390,6 +391,8 @@ class PlanTerms(_message.Message):
     trial_units: _builtins.int
     seats: _builtins.int
     """Calls of one license that run at once; 0: no limit but its rate."""
+    commercial: _builtins.bool
+    """Whether what is called and answered may be used commercially."""
     def __init__(
         self,
         *,
@@ -413,10 +416,11 @@ class PlanTerms(_message.Message):
         trial_period_s: _builtins.int = ...,
         trial_units: _builtins.int = ...,
         seats: _builtins.int = ...,
+        commercial: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "breach_grounds", b"breach_grounds", "breach_notice_s", b"breach_notice_s", "currency", b"currency", "included_units", b"included_units", "metering_rule", b"metering_rule", "optimistic_amount", b"optimistic_amount", "optimistic_units", b"optimistic_units", "per_recipient", b"per_recipient", "period_s", b"period_s", "price", b"price", "requests_per_s", b"requests_per_s", "seats", b"seats", "server", b"server", "supply", b"supply", "terms_digest", b"terms_digest", "transferable", b"transferable", "trial_period_s", b"trial_period_s", "trial_units", b"trial_units", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset_id", b"asset_id", "breach_grounds", b"breach_grounds", "breach_notice_s", b"breach_notice_s", "commercial", b"commercial", "currency", b"currency", "included_units", b"included_units", "metering_rule", b"metering_rule", "optimistic_amount", b"optimistic_amount", "optimistic_units", b"optimistic_units", "per_recipient", b"per_recipient", "period_s", b"period_s", "price", b"price", "requests_per_s", b"requests_per_s", "seats", b"seats", "server", b"server", "supply", b"supply", "terms_digest", b"terms_digest", "transferable", b"transferable", "trial_period_s", b"trial_period_s", "trial_units", b"trial_units", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
