@@ -57,8 +57,7 @@ contract Credits is ICredits, ERC1155Supply, ReentrancyGuardTransient {
             revert Credits_InvalidExpiry(expiresAt);
         }
         token = Clones.cloneDeterministic(_tokenCode, bytes32(++_seriesCount));
-        Series memory series =
-            Series(planId, offer.assetId, offer.currency, unitPrice, supply, expiresAt, transferable);
+        Series memory series = Series(planId, offer.assetId, offer.currency, unitPrice, supply, expiresAt, transferable);
         _series[_idOf(token)] = series;
         emit SeriesOpened(token, planId, offer.assetId, series);
     }

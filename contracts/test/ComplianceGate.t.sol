@@ -325,9 +325,7 @@ contract ComplianceGateTest is GateBase {
     function test_setLongestTerm_RevertWhen_OutOfBoundsOrWithoutTheRole() external {
         for (uint256 i = 0; i < 2; ++i) {
             uint64 wrong = i == 0 ? 30 days - 1 : 730 days + 1;
-            vm.expectRevert(
-                abi.encodeWithSelector(IComplianceGate.ComplianceGate_InvalidLongestTerm.selector, wrong)
-            );
+            vm.expectRevert(abi.encodeWithSelector(IComplianceGate.ComplianceGate_InvalidLongestTerm.selector, wrong));
             complianceGate.setLongestTerm(wrong);
         }
         vm.expectRevert(abi.encodeWithSelector(IAccessManaged.AccessManagedUnauthorized.selector, publisher));

@@ -26,7 +26,10 @@ contract CreditsTest is CreditsBase {
 
     function test_openSeries_KeepsItsTerms() external view {
         ICredits.Series memory series = credits.seriesOf(address(units));
-        assertEq(abi.encode(series), abi.encode(ICredits.Series(planId, assetId, address(usd), UNIT_PRICE, SUPPLY, end, true)));
+        assertEq(
+            abi.encode(series),
+            abi.encode(ICredits.Series(planId, assetId, address(usd), UNIT_PRICE, SUPPLY, end, true))
+        );
         assertEq(credits.seriesCount(), 1);
         assertEq(units.credits(), address(credits));
         assertEq(units.decimals(), 0);
@@ -150,7 +153,9 @@ contract CreditsTest is CreditsBase {
         usd.mint(signer, 20 * UNIT_PRICE);
         for (uint256 i = 0; i < 2; ++i) {
             ILicenseSale.PermitSignature memory permit = _permit(signer, key, 10 * UNIT_PRICE);
-            if (i == 1) usd.permit(signer, address(credits), 10 * UNIT_PRICE, permit.deadline, permit.v, permit.r, permit.s);
+            if (i == 1) {
+                usd.permit(signer, address(credits), 10 * UNIT_PRICE, permit.deadline, permit.v, permit.r, permit.s);
+            }
             vm.prank(signer);
             credits.issueWithPermit(address(units), signer, 10, 10 * UNIT_PRICE, permit);
         }
@@ -315,9 +320,7 @@ contract CreditsTest is CreditsBase {
         skip(DISPUTE_TIME);
         IDisputes.HoldName memory name = IDisputes.HoldName(operator, 1, other, address(units));
         // An operator that names another asset brings nobody the money.
-        _expect(
-            abi.encodeWithSelector(ICredits.Credits_NotRedeemable.selector, _id(units), address(router), other)
-        );
+        _expect(abi.encodeWithSelector(ICredits.Credits_NotRedeemable.selector, _id(units), address(router), other));
         escrow.release(name);
         assertEq(_usd(address(router)), 0);
     }

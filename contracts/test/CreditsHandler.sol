@@ -67,11 +67,12 @@ contract CreditsHandler is CommonBase, StdCheats {
         bool allowed = !_ended(s) && s == 0;
         vm.prank(people[from]);
         (bool ok,) = by1155
-            ? address(_p.credits).call(
-                abi.encodeCall(
-                    _p.credits.safeTransferFrom, (people[from], people[to], uint160(address(token)), units, "")
+            ? address(_p.credits)
+                .call(
+                    abi.encodeCall(
+                        _p.credits.safeTransferFrom, (people[from], people[to], uint160(address(token)), units, "")
+                    )
                 )
-            )
             : address(token).call(abi.encodeCall(token.transfer, (people[to], units)));
         if (ok != allowed) movedAgainstTheRule = true;
     }

@@ -17,6 +17,11 @@ BOUGHT, LOCKED, ROWS = 70, 50, 10
 DAY_S = 86_400
 
 
+def _called(installation: Installation, name: str, replica: int) -> bool:
+    world, notes = installation.world, installation.notes
+    return not calls.refusal_code(world, notes, name, replica=replica, rows=ROWS)
+
+
 def test_prepaid_units_are_locked_spent_and_become_revenue(
     installation: Installation, wallets: Iterator[int]
 ) -> None:
@@ -38,8 +43,7 @@ def test_prepaid_units_are_locked_spent_and_become_revenue(
 
     for number in range(LOCKED // ROWS):
         replica = number % len(world.config.gateway)
-        call = partial(calls.refusal_code, world, notes, name, replica=replica, rows=ROWS)
-        eventually(lambda call=call: not call(), f"call {number} is answered", 60)
+        eventually(partial(_called, installation, name, replica), f"call {number} is answered", 60)
     calls.wait_refused(world, notes, name, "quota_exhausted")
     eventually(lambda: books.grant(world, "credits", deposit_id)["spent"] == LOCKED, "all units are counted")
 

@@ -15,8 +15,8 @@ library Redemption {
     {
         address credits = _creditsOf(token);
         // Any token can claim to be one of its series; that contract knows.
-        bool isSeries = credits != address(0) && directory.nameOf(credits) == Names.CREDITS
-            && ICredits(credits).isSeries(token);
+        bool isSeries =
+            credits != address(0) && directory.nameOf(credits) == Names.CREDITS && ICredits(credits).isSeries(token);
         return isSeries ? ICredits(credits).redeem(token, assetId, amount) : (token, amount);
     }
 

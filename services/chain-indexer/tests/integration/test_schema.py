@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from licet_indexer.db.tables import MIRROR, metadata
+from licet_indexer.db.base import metadata
+from licet_indexer.db.mirror_tables import MIRROR
 from licet_indexer.main import MIGRATIONS
 from licet_indexer.settings import IndexerSettings
 from licet_kit.chains import ChainsInvalid

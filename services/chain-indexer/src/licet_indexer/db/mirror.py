@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from licet_indexer.db.tables import MIRROR, UndoRow
+from licet_indexer.db.mirror_tables import MIRROR
+from licet_indexer.db.tables import UndoRow
 from licet_indexer.domain.chain import ChainId
 from licet_indexer.domain.rows import Row, RowKey, Undo
 

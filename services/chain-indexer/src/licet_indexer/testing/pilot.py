@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from licet_indexer.clients import Node
 from licet_indexer.db import chains
-from licet_indexer.db.tables import MIRROR
+from licet_indexer.db.mirror_tables import MIRROR
 from licet_indexer.domain.catalogue import WATCHED, Catalogue
 from licet_indexer.domain.chain import Chain
 from licet_indexer.domain.judge import Limits
