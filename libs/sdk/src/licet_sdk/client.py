@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from licet_sdk.shares import Shares
     from licet_sdk.usage import Usage
     from licet_sdk.vault import Vault
+    from licet_sdk.vouchers import Vouchers
 
 
 class Client:
@@ -98,6 +99,13 @@ class Client:
         from licet_sdk.exits import Exits
 
         return Exits(self.chain)
+
+    @cached_property
+    def vouchers(self) -> Vouchers:
+        """What the caller has signed that operators may have drawn."""
+        from licet_sdk.vouchers import Vouchers
+
+        return Vouchers(self.chain)
 
     @cached_property
     def holds(self) -> Holds:
