@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from licet_gateway.dataplane.clock import SECOND
 from licet_gateway.dataplane.lease import Lease
+from licet_gateway.domain import Limits
 from licet_gateway.testing.lease_desk import EXHAUSTED, TERMS, Caller, Desk, end, wait
 
 
@@ -30,14 +31,20 @@ class LeaseMachine(RuleBasedStateMachine):
         self.collect(begins=begins)
 
     @precondition(lambda self: self.answered < len(self.desk.asks))
-    @rule(units=st.integers(1, 12), begins=st.booleans())
-    def grant(self, units: int, begins: bool) -> None:
+    @rule(units=st.integers(1, 12), most=st.integers(0, 3), begins=st.booleans())
+    def grant(self, units: int, most: int, begins: bool) -> None:
         ask = self.desk.asks[self.answered]
         self.answered += 1
         if ask.renewed is not None:
             terms = replace(ask.renewed.terms, units=ask.renewed.lent + units)
         else:
-            terms = replace(TERMS, lease_id=f"{self.answered:032x}", generation=self.generation, units=units)
+            terms = replace(
+                TERMS,
+                lease_id=f"{self.answered:032x}",
+                generation=self.generation,
+                units=units,
+                limits=Limits(max_calls=most),
+            )
         self.book.granted(ask, terms)
         self.collect(begins=begins)
 
@@ -83,6 +90,7 @@ class LeaseMachine(RuleBasedStateMachine):
         for lease in self.leases.values():
             assert lease.lent == lease.available + lease.held + lease.spent
             assert min(lease.available, lease.held, lease.spent, lease.holders) >= 0
+            assert not lease.limits.max_calls or lease.calls <= lease.limits.max_calls
 
     def teardown(self) -> None:
         while self.held:

@@ -62,6 +62,22 @@ def test_a_refused_renewal_is_followed_by_an_ask_for_another_right(desk: Desk, b
     assert callers[10].lease.terms.grant_id == deposit.grant_id
 
 
+def test_a_lease_takes_no_more_calls_than_it_was_lent(desk: Desk, book: LeaseBook) -> None:
+    callers = [wait(book) for _ in range(3)]
+    book.granted(desk.asks[0], replace(TERMS, limits=Limits(max_calls=2)))
+    first = callers[0].lease
+    assert first is not None
+    assert [caller.lease is first for caller in callers] == [True, True, False]
+    for caller in callers[:2]:
+        finish(book, caller)
+    # Its eight units that are left take no third call: another lease does.
+    assert desk.asks[1].renewed is None
+    book.granted(desk.asks[1], replace(TERMS, lease_id="b" * 32))
+    assert callers[2].lease is not None
+    assert callers[2].lease is not first
+    assert first.calls == 2
+
+
 def test_a_denial_reaches_everyone_and_is_remembered_for_a_moment(desk: Desk, book: LeaseBook) -> None:
     callers = [wait(book) for _ in range(3)]
     book.denied(desk.asks[0], MISSING)
