@@ -140,6 +140,14 @@ async def test_the_deposit_bounds_it_as_well(open_world: World) -> None:
     assert (await open_world.refusal(AGENT)).code == Code.QUOTA_EXHAUSTED
 
 
+async def test_the_record_that_ends_a_lease_is_no_call_of_its_window(world: World) -> None:
+    await opened(world, window_records=5)
+    lease = await world.lease(AGENT, wanted=3)
+    calls = [record(lease, number, 1) for number in range(1, lease.max_calls + 1)]
+    await world.count(*calls, record(lease, lease.max_calls + 1, 0, last=True))
+    assert (await world.lease(AGENT, wanted=5)).max_calls == 5 - lease.max_calls
+
+
 async def test_the_calls_of_a_window_are_bounded(world: World) -> None:
     await opened(world, window_records=3)
     lease = await world.lease(AGENT, wanted=8, minimum=5)

@@ -61,9 +61,9 @@ async def of_credentials(session: AsyncSession, hashes: Collection[bytes]) -> di
 
 async def calls_lent(session: AsyncSession, grant_ids: Collection[str]) -> dict[str, int]:
     """Calls that were made, or may still be made, by the leases of each of these windows."""
-    made = case(
-        (LEASES.c.state.in_(OPEN), func.greatest(LEASES.c.calls, LEASES.c.records)), else_=LEASES.c.records
-    )
+    # A lease that made all its calls has one record more, which ended it and is no call.
+    called = case((LEASES.c.records > LEASES.c.calls, LEASES.c.records - 1), else_=LEASES.c.records)
+    made = case((LEASES.c.state.in_(OPEN), func.greatest(LEASES.c.calls, called)), else_=called)
     rows = await session.execute(
         select(LEASES.c.grant_id, func.sum(made).label("calls"))
         .where(LEASES.c.grant_id.in_(grant_ids), LEASES.c.calls > 0)
