@@ -21,7 +21,8 @@ interface IPlanBook {
     /// @param optimisticUnits Units usable before the purchase is final.
     /// @param optimisticAmount Amount of a deposit usable before it is final.
     /// @param server Operator that serves the plan.
-    /// @param breachNotice Seconds between the announcement of a breach and the revocation; 0: never revoked.
+    /// @param breachNotice Seconds between the announcement of a breach and the revocation; 0: never revoked. It is the
+    /// plan's refund rule: who revokes pays the price of the time that is left, and nothing else is ever refunded.
     /// @param seats Calls of one licence that run at once; 0: no limit but its rate.
     /// @param termsDigest Digest of the machine-readable terms and their legal text.
     /// @param breachGrounds Digest of the grounds on which a licence is revoked; 0 with a notice of 0.
