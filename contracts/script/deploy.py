@@ -109,7 +109,7 @@ def _distribution(args: argparse.Namespace, deployer: str, *, is_dev: bool) -> D
     return shares
 
 
-def _deploy_missing(w3: Web3, placed: dict[str, Placed], sender: Sender) -> int | None:
+def deploy_missing(w3: Web3, placed: dict[str, Placed], sender: Sender) -> int | None:
     """Deploys what has no code yet; returns the first block of it, None where something stood before."""
     missing = [p for p in placed.values() if not w3.eth.get_code(Web3.to_checksum_address(p.address))]
     for p in missing:
@@ -122,10 +122,19 @@ def _deploy_missing(w3: Web3, placed: dict[str, Placed], sender: Sender) -> int 
     return min(blocks) if len(missing) == len(placed) else None
 
 
-def _read_chains(path: pathlib.Path) -> dict[int, dict[str, Any]]:
+def read_chains(path: pathlib.Path) -> dict[int, dict[str, Any]]:
     if not path.exists():
         return {}
     return {chain["chain_id"]: chain for chain in json.loads(path.read_text())["chains"]}
+
+
+def chain_of(path: pathlib.Path, chain_id: int | None) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
+    """All chains of a CHAINS_FILE, and the one that is meant; raises LookupError where that is not one."""
+    chains = read_chains(path)
+    fitting = [chain for chain in chains.values() if chain_id in (None, chain["chain_id"])]
+    if len(fitting) != 1:
+        raise LookupError(f"{len(fitting)} chains in {path} fit; name one by --chain-id")
+    return chains, fitting[0]
 
 
 def _entry(
@@ -144,7 +153,7 @@ def _entry(
     }
 
 
-def _write(path: pathlib.Path, chains: dict[int, dict[str, Any]]) -> None:
+def write_chains(path: pathlib.Path, chains: dict[int, dict[str, Any]]) -> None:
     """Replaces the file in one step, so that no service reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"chains": [chains[key] for key in sorted(chains)]}, indent=2)
@@ -164,9 +173,9 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
         raise DeploymentRefused("the deployer keeps no role, so it cannot be a mirror reporter")
     distribution = _distribution(args, sender.address, is_dev=is_dev)
     placed = place(sender.address, with_test_money=is_dev, distribution=distribution)
-    chains, chain_id = _read_chains(args.out), w3.eth.chain_id
+    chains, chain_id = read_chains(args.out), w3.eth.chain_id
     before = chains.get(chain_id, {"chain_id": chain_id})
-    first_block = _deploy_missing(w3, placed, sender)
+    first_block = deploy_missing(w3, placed, sender)
     # Where something stood before, only the file knows since when.
     start_block = before.get("start_block", 0) if first_block is None else first_block
     terms = Terms(args.exit_delay_s, distribution, reporters, args.dispute_time_s)
@@ -174,7 +183,7 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     governance.configure(sender)
     table = governance.read_back(sender.address)
     chains[chain_id] = _entry(args, before, placed, start_block)
-    _write(args.out, chains)
+    write_chains(args.out, chains)
     return {"chain": chains[chain_id], "governance": table, "transactions": sender.sent}
 
 

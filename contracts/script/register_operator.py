@@ -6,11 +6,11 @@ Without a registered operator nobody can deposit for it, and without a cap it ca
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import sys
-from typing import Any, Final
+from typing import Final
 
+from deploy import chain_of
 from deployment.artifacts import BuildFailed, build, load
 from deployment.sender import Sender, TransactionFailed
 from eth_account import Account
@@ -40,14 +40,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _chain(args: argparse.Namespace) -> dict[str, Any]:
-    chains: list[dict[str, Any]] = json.loads(args.chains_file.read_text())["chains"]
-    fitting = [chain for chain in chains if args.chain_id in (None, chain["chain_id"])]
-    if len(fitting) != 1:
-        raise RegistrationRefused(f"{len(fitting)} chains in {args.chains_file} fit; name one by --chain-id")
-    return fitting[0]
-
-
 def _set_key(w3: Web3, escrow: Contract, sender: Sender, args: argparse.Namespace) -> None:
     """Registers the operator with its key, or gives a registered one another key."""
     key, now = Web3.to_checksum_address(args.receipt_key), w3.eth.get_block("latest")["timestamp"]
@@ -72,7 +64,7 @@ def _set_cap(escrow: Contract, sender: Sender, token: str, cap: int) -> None:
 def register(args: argparse.Namespace) -> str:
     """Sends what is missing and reads it back; returns one line of what holds."""
     build()
-    chain = _chain(args)
+    _, chain = chain_of(args.chains_file, args.chain_id)
     w3 = Web3(Web3.HTTPProvider(args.rpc_url or chain["rpc_url"]))
     if w3.eth.chain_id != chain["chain_id"]:
         raise RegistrationRefused(f"the node answers for chain {w3.eth.chain_id}, not {chain['chain_id']}")
@@ -96,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parse(argv)
     try:
         print(register(args))
-    except (BuildFailed, RegistrationRefused, TransactionFailed) as error:
+    except (BuildFailed, RegistrationRefused, TransactionFailed, LookupError) as error:
         print(f"register_operator: {error}", file=sys.stderr)
         return 1
     return 0

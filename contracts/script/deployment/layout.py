@@ -102,8 +102,8 @@ LISTED: Final = (
 )
 
 
-def _salt(deployer: str, name: str) -> bytes:
-    return keccak(bytes.fromhex(deployer[2:]) + f"licet/{GENERATION}/{name}".encode())
+def _salt(deployer: str, name: str, generation: int) -> bytes:
+    return keccak(bytes.fromhex(deployer[2:]) + f"licet/{generation}/{name}".encode())
 
 
 def _address(salt: bytes, init_code: bytes) -> str:
@@ -122,11 +122,20 @@ def place(deployer: str, *, with_test_money: bool, distribution: Distribution) -
     for name, arguments in _ARGUMENTS.items():
         if name == "TestUSD" and not with_test_money:
             continue
-        artifact = load(name)
         given = arguments(addresses)
         if name == "NetworkToken":
             given = [list(distribution), list(distribution.values())]
-        salt, init_code = _salt(deployer, name), artifact.init_code(given, addresses)
-        addresses[name] = _address(salt, init_code)
-        placed[name] = Placed(artifact, addresses[name], salt, init_code)
+        placed[name] = _placed(name, given, addresses, GENERATION)
+        addresses[name] = placed[name].address
     return placed
+
+
+def placed_at(name: str, addresses: Addresses, generation: int) -> Placed:
+    """A contract of a later generation. `addresses` has what its constructor takes, and the deployer's."""
+    return _placed(name, _ARGUMENTS[name](addresses), addresses, generation)
+
+
+def _placed(name: str, given: list[Any], addresses: Addresses, generation: int) -> Placed:
+    artifact, salt = load(name), _salt(addresses["deployer"], name, generation)
+    init_code = artifact.init_code(given, addresses)
+    return Placed(artifact, _address(salt, init_code), salt, init_code)
