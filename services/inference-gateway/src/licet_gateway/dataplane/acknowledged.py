@@ -1,8 +1,10 @@
-"""What the kernel knows of a connection that is lost: the loop forgets what it had not handed over."""
+"""What the kernel knows of a connection that is lost, and is told of one that is cut: the loop forgets what it had not
+handed over, and goes on handing over for a moment."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from typing import Final
@@ -20,3 +22,15 @@ def acknowledged_bytes(transport: asyncio.Transport) -> int:
         return 0
     acknowledged: int = struct.unpack_from("Q", info, _BYTES_ACKED)[0] if len(info) == _SIZE else 0
     return acknowledged
+
+
+def stop_sending(transport: asyncio.Transport) -> None:
+    """Lets the kernel take not a byte more.
+
+    An aborted transport of uvloop is closed in the loop's next turn, and libuv writes until then what the socket takes.
+    """
+    try:
+        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as same:
+            same.shutdown(socket.SHUT_WR)
+    except OSError:
+        return  # it is lost already

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from licet_gateway.dataplane import replies
-from licet_gateway.dataplane.acknowledged import acknowledged_bytes
+from licet_gateway.dataplane.acknowledged import acknowledged_bytes, stop_sending
 from licet_gateway.dataplane.call import Call
 from licet_gateway.dataplane.clock import SECOND, now_ns
 from licet_gateway.dataplane.http import HttpError, RequestHead
@@ -354,8 +354,8 @@ class ClientConnection(asyncio.Protocol):
     def _cut(self) -> None:
         """Ends the connection at once; what the socket has not taken never arrives."""
         acknowledged = acknowledged_bytes(self._transport) if self._ending and not self.gone else 0
-        self._handed = max(self.handed(), min(acknowledged, self.written))
-        self.gone = True
+        stop_sending(self._transport)
+        self._handed, self.gone = max(self.handed(), min(acknowledged, self.written)), True
         self._transport.abort()
 
     def _end(self) -> None:
