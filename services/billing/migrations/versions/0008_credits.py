@@ -18,4 +18,5 @@ def upgrade() -> None:
             f" ADD CONSTRAINT {table}_source_check"
             " CHECK (source IN ('license', 'credits', 'deposit', 'mandate'))"
         )
-    op.execute("CREATE INDEX grants_credits_of ON grants (wallet) WHERE source = 'credits'")
+    op.execute("CREATE INDEX grants_locked_of ON grants (wallet) WHERE source IN ('deposit', 'credits')")
+    op.execute("DROP INDEX grants_deposits_of")
