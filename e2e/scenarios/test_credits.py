@@ -61,10 +61,12 @@ def test_prepaid_units_are_locked_spent_and_become_revenue(
         return publisher.credits.show(token).outstanding == BOUGHT - LOCKED
 
     eventually(released, "the dispute time is over, and the units are redeemed", 60)
-    received = [
-        log["args"] for log in world.logs("RevenueRouter", "RevenueReceived") if log["args"]["source"] == 1
-    ]
-    assert LOCKED * UNIT_PRICE in {said["amount"] for said in received}
+    redeemed = [log["args"] for log in world.logs("Credits", "CreditsRedeemed", token=token)]
+    assert sum(said["units"] for said in redeemed) == LOCKED
+    received = [log["args"] for log in world.logs("RevenueRouter", "RevenueReceived")]
+    for said in redeemed:
+        assert said["amount"] == said["units"] * UNIT_PRICE
+        assert any((r["source"], r["amount"]) == (1, said["amount"]) for r in received)
     assert token not in {said["token"] for said in received}, "revenue is money, not units"
 
     def mirrored() -> bool:
