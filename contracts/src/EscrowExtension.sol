@@ -17,7 +17,7 @@ import {Names} from "./libraries/Names.sol";
 import {OperatorBook} from "./libraries/OperatorBook.sol";
 import {VoucherBook} from "./libraries/VoucherBook.sol";
 
-/// @title Second half of the escrow's code: operators, exits, mandates, vouchers and disputes
+/// @title Second half of the escrow's code: exits, caps, mandates, vouchers and disputes
 /// @notice The escrow runs it by delegatecall; called otherwise it does nothing. `UsageEscrow` has the same functions,
 /// and their interfaces describe them.
 contract EscrowExtension is EscrowStorage {
@@ -39,25 +39,6 @@ contract EscrowExtension is EscrowStorage {
     modifier onlyDelegated() {
         if (address(this) == _self) revert EscrowExtension_NotDelegated();
         _;
-    }
-
-    /// @notice See `IUsageEscrow`.
-    function registerOperator(address receiptKey, uint64 validFrom, uint64 validUntil) external onlyDelegated {
-        _directory.requireActive(address(this));
-        OperatorBook.Operator storage operator = _operators[msg.sender];
-        if (operator.registered) revert IUsageEscrow.UsageEscrow_OperatorExists(msg.sender);
-        operator.registered = true;
-        emit IUsageEscrow.OperatorRegistered(msg.sender);
-        operator.setKey(receiptKey, validFrom, validUntil);
-    }
-
-    /// @notice See `IUsageEscrow`.
-    function setReceiptKey(address receiptKey, uint64 validFrom, uint64 validUntil)
-        external
-        onlyDelegated
-        onlyOperator
-    {
-        _operators[msg.sender].setKey(receiptKey, validFrom, validUntil);
     }
 
     /// @notice See `IUsageEscrow`.

@@ -75,13 +75,18 @@ contract UsageEscrow is EscrowViews {
     }
 
     /// @inheritdoc IUsageEscrow
-    function registerOperator(address, uint64, uint64) external {
-        _extend();
+    function registerOperator(address receiptKey, uint64 validFrom, uint64 validUntil) external {
+        _directory.requireActive(address(this));
+        OperatorBook.Operator storage operator = _operators[msg.sender];
+        if (operator.registered) revert UsageEscrow_OperatorExists(msg.sender);
+        operator.registered = true;
+        emit OperatorRegistered(msg.sender);
+        operator.setKey(receiptKey, validFrom, validUntil);
     }
 
     /// @inheritdoc IUsageEscrow
-    function setReceiptKey(address, uint64, uint64) external {
-        _extend();
+    function setReceiptKey(address receiptKey, uint64 validFrom, uint64 validUntil) external onlyOperator {
+        _operators[msg.sender].setKey(receiptKey, validFrom, validUntil);
     }
 
     /// @inheritdoc IUsageEscrow
@@ -263,7 +268,7 @@ contract UsageEscrow is EscrowViews {
         // Neither 500 amounts of 128 bits nor what deposits hold together overflow.
         unchecked {
             for (uint256 i = 0; i < items.length; ++i) {
-                line.take(items[i]);
+                line.take(items, i);
                 bytes32 depositId = DepositBook.idOf(line.payer, msg.sender, line.token);
                 uint128 itemPaid = isKnown ? _draw(depositId, line) : 0;
                 data.set(i, depositId, line, itemPaid);

@@ -96,6 +96,22 @@ contract MandatesTest is MandateBase {
         _expectRefused(m, abi.encodeWithSelector(selector, HOUR, HOUR + 1));
         (m.windowLength, m.grace) = (59, 0);
         _expectRefused(m, abi.encodeWithSelector(selector, 59, 0));
+        m = _mandate();
+        // More windows than a word can count.
+        (m.windowLength, m.grace) = (60, 60);
+        m.validUntil = m.validFrom + uint64(m.windowLength) * (2 ** 24 - 2);
+        _expectRefused(m, abi.encodeWithSelector(selector, m.windowLength, m.grace));
+    }
+
+    function test_open_RevertWhen_AWindowIsAboveWhatAWordCounts() external {
+        Mandates.Mandate memory m = _mandate();
+        (m.windowAmount, m.totalAmount) = (2 ** 87, 2 ** 88 - 1);
+        _expectRefused(m, abi.encodeWithSelector(IMandates.UsageEscrow_MandateTooLarge.selector, 2 ** 87));
+        m.windowAmount = 2 ** 87 - 1;
+        vm.prank(m.payer);
+        bytes32 id = escrow.openMandate(m, "");
+        assertEq(escrow.mandateOf(id).windowAmount, 2 ** 87 - 1);
+        assertEq(escrow.mandateOf(id).remaining, 2 ** 88 - 1);
     }
 
     function test_open_RevertWhen_TheTimeIsEmptyOrOver() external {
@@ -105,6 +121,17 @@ contract MandatesTest is MandateBase {
         _expectRefused(m, abi.encodeWithSelector(selector, start - 9, start));
         (m.validFrom, m.validUntil) = (start + 9, start + 9);
         _expectRefused(m, abi.encodeWithSelector(selector, start + 9, start + 9));
+    }
+
+    function test_open_RevertWhen_TheEndIsBeyondWhatAWordHolds() external {
+        Mandates.Mandate memory m = _mandate();
+        uint64 last = 2 ** 32 - 2 ** 24;
+        (m.windowLength, m.grace, m.validUntil) = (2 ** 24 - 1, 2 ** 24 - 1, last + 1);
+        bytes4 selector = IMandates.UsageEscrow_InvalidMandateTime.selector;
+        _expectRefused(m, abi.encodeWithSelector(selector, m.validFrom, last + 1));
+        m.validUntil = last;
+        vm.prank(m.payer);
+        assertEq(escrow.mandateOf(escrow.openMandate(m, "")).validUntil, last);
     }
 
     function test_open_RevertWhen_ThereAreTooManyAssets() external {

@@ -52,6 +52,7 @@ contract SettleGasTest is Base {
         }
         _settle(items);
         uint256 gas = _cost("UsageEscrow.settle 500 mandates", items);
+        assertLe(gas / PAYERS, 18_000);
         assertLe(gas, 16_000_000);
     }
 }

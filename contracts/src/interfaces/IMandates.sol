@@ -62,11 +62,13 @@ interface IMandates {
     error UsageEscrow_InvalidSignature(bytes32 mandateId, address payer);
     /// @notice The payer has no deposit with this operator in this token.
     error UsageEscrow_UnknownDeposit(bytes32 depositId);
-    /// @notice The window is shorter than `MIN_MANDATE_WINDOW`, or the grace longer than the window.
+    /// @notice A window lasts `MIN_MANDATE_WINDOW` or more, its grace is at most one long, and a mandate has fewer than
+    /// 2^24 - 2 of them.
     error UsageEscrow_InvalidMandateWindow(uint32 windowLength, uint32 grace);
-    /// @notice The mandate has ended, or ends before it begins.
+    /// @notice The mandate has ended, ends before it begins, or after 2 ** 32 - 2 ** 24 (in the year 2105).
     error UsageEscrow_InvalidMandateTime(uint64 validFrom, uint64 validUntil);
-    /// @notice An amount or a number of calls is above what a mandate can count: 2^88 - 1 of an amount, 2^24 - 1 calls.
+    /// @notice An amount or a number of calls is above what a mandate can count: 2^88 - 1 in all, 2^87 - 1 and
+    /// 2^24 - 1 calls in a window.
     error UsageEscrow_MandateTooLarge(uint256 value);
     /// @notice A mandate lists at most `MAX_MANDATE_ASSETS`.
     error UsageEscrow_TooManyAssets(uint256 assets);

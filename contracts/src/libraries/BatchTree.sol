@@ -26,12 +26,12 @@ library BatchTree {
         (line.assetId, line.token) = (group.assetId, group.token);
     }
 
-    /// @notice Takes the item into the line. What the line has beyond its group is an item, in its order. Reverts as the
+    /// @notice Takes an item into the line; `index` is below their number. What the line has beyond its group is an item, in its order. Reverts as the
     /// compiler's decoder does, without data, where a field has more bits than its type.
-    function take(IUsageEscrow.Line memory line, IUsageEscrow.Item calldata item) internal pure {
+    function take(IUsageEscrow.Line memory line, IUsageEscrow.Item[] calldata items, uint256 index) internal pure {
         assembly ("memory-safe") {
             let at := add(line, 0x60)
-            calldatacopy(at, item, 0xc0)
+            calldatacopy(at, add(items.offset, mul(index, 0xc0)), 0xc0)
             let excess := or(shr(160, mload(at)), shr(32, mload(add(at, 0x40))))
             excess := or(excess, or(shr(128, mload(add(at, 0x60))), shr(32, mload(add(at, 0xa0)))))
             if excess { revert(0, 0) }
@@ -45,8 +45,9 @@ library BatchTree {
 
     /// @notice Sets a leaf.
     function set(bytes32[] memory nodes, uint256 index, bytes32 leaf) internal pure {
-        unchecked {
-            nodes[nodes.length - 1 - index] = leaf;
+        // As `nodes[nodes.length - 1 - index] = leaf`, without the check of an index that is below the length.
+        assembly ("memory-safe") {
+            mstore(add(nodes, shl(5, sub(mload(nodes), index))), leaf)
         }
     }
 

@@ -128,24 +128,27 @@ library DepositBook {
     /// exits, newest first.
     /// @param direct Whether it is drawn without a mandate or a voucher.
     function draw(Book storage self, bytes32 id, uint128 wanted, bool direct) internal returns (uint128 paid) {
-        Balance storage balance = self.balances[id];
-        // The word of the balance, from its lowest bits on: 112 spendable, 112 drawn, 32 directUntil.
-        uint256 word;
+        mapping(bytes32 depositId => Balance) storage balances = self.balances;
+        bool isWhole;
+        // Without whatever stands above the 128 bits.
+        uint256 amount = wanted;
         assembly ("memory-safe") {
-            word := sload(balance.slot)
+            mstore(0x00, id)
+            mstore(0x20, balances.slot)
+            let slot := keccak256(0x00, 0x40)
+            // The word of the balance, from its lowest bits on: 112 spendable, 112 drawn, 32 directUntil.
+            let word := sload(slot)
+            let until := shr(224, word)
+            let isClosed := and(and(direct, gt(until, 0)), iszero(lt(timestamp(), until)))
+            let fits := iszero(gt(amount, and(word, 0xffffffffffffffffffffffffffff)))
+            isWhole := or(isClosed, fits)
+            // What is drawn is below 2^112 together with what is spendable, so that no part runs over into the next.
+            if and(fits, iszero(isClosed)) {
+                paid := amount
+                sstore(slot, add(sub(word, amount), shl(112, amount)))
+            }
         }
-        uint256 until = word >> 224;
-        if (direct && until != 0 && block.timestamp >= until) return 0;
-        uint256 spendable = word & type(uint112).max;
-        if (wanted > spendable) return _drawAll(self, id, wanted);
-        // What is drawn is below 2^112 together with what is spendable, so that no part runs over into the next.
-        unchecked {
-            word = word - wanted + (uint256(wanted) << 112);
-        }
-        assembly ("memory-safe") {
-            sstore(balance.slot, word)
-        }
-        return wanted;
+        return isWhole ? paid : _drawAll(self, id, wanted);
     }
 
     /// @notice What the deposit has been able to pay in its life; see `IUsageEscrow`.

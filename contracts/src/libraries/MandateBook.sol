@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.30;
 
-import {Hashes} from "@openzeppelin/contracts/utils/cryptography/Hashes.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {IMandates} from "../interfaces/IMandates.sol";
 import {IUsageEscrow} from "../interfaces/IUsageEscrow.sol";
@@ -15,13 +15,17 @@ import {Mandates} from "./Mandates.sol";
 /// most one window long, so that a window is settled until the second one after it begins, and a revocation only ends
 /// windows earlier.
 ///
-/// A draw reads two words and writes one, so they are packed tightly, and found under the hash of mandate and deposit:
-/// a mandate that is named with another's deposit is unknown there.
+/// A draw for the newest window reads one word and writes it, so that has all that such a draw needs; any other draw reads
+/// the terms as well. Both are found under the hash of mandate and deposit: a mandate that is named with another's deposit
+/// is unknown there.
 library MandateBook {
     /// @notice Shortest window: many blocks of any chain, so that an item can be in time.
     uint32 internal constant MIN_WINDOW = 60 seconds;
     /// @notice Assets that a mandate lists; bounds what opening one writes.
     uint256 internal constant MAX_ASSETS = 16;
+
+    /// @notice Latest end of a mandate, in the year 2105: with its grace, the word of its use can hold it.
+    uint256 internal constant MAX_END = 2 ** 32 - 2 ** 24;
 
     /// @dev One word.
     struct Terms {
@@ -35,39 +39,45 @@ library MandateBook {
         bool revoked;
     }
 
-    /// @dev One word: what is left in all, and what was drawn for the newest window.
+    /// @dev What is left in all and of the newest window that was drawn for, NO_WINDOW before the first, and until when
+    /// that one is settled. Kept as one word, from its lowest bits on: 88 totalLeft, 87 windowLeft, 1 anyAsset,
+    /// 24 recordsLeft, 24 window, 32 settleUntil.
     struct Use {
-        uint88 remaining;
-        uint32 window;
-        uint88 amount;
-        uint24 records;
-        uint24 previousRecords;
+        uint256 totalLeft;
+        uint256 windowLeft;
+        bool anyAsset;
+        uint256 recordsLeft;
+        uint256 window;
+        uint256 settleUntil;
     }
 
-    /// @dev One word that only late draws and revocations touch.
+    /// @dev One word that only draws of other windows, and revocations, touch.
     struct Rest {
         uint88 previousAmount;
+        uint24 previousRecords;
         uint88 inFlightCap;
     }
 
-    // Where the members begin in their words, in bits; windowAmount and remaining are lowest.
-    uint256 private constant VALID_FROM = 88;
-    uint256 private constant VALID_UNTIL = 128;
-    uint256 private constant WINDOW_LENGTH = 168;
-    uint256 private constant WINDOW_RECORDS = 192;
-    uint256 private constant GRACE = 216;
-    uint256 private constant ANY_ASSET = 240;
-    uint256 private constant WINDOW = 88;
-    uint256 private constant AMOUNT = 120;
-    uint256 private constant RECORDS = 208;
-    uint256 private constant PREVIOUS_RECORDS = 232;
+    struct Entry {
+        uint256 use;
+        Terms terms;
+        Rest rest;
+        mapping(bytes32 assetId => bool) assets;
+    }
+
+    uint256 private constant NO_WINDOW = type(uint24).max;
+    /// @dev Most that a window may be drawn for.
+    uint256 internal constant WINDOW_MOST = 2 ** 87 - 1;
+    // Where the parts of the word begin, in bits.
+    uint256 private constant WINDOW_LEFT = 88;
+    uint256 private constant ANY_ASSET = 175;
+    uint256 private constant RECORDS_LEFT = 176;
+    uint256 private constant WINDOW = 200;
+    uint256 private constant SETTLE_UNTIL = 224;
 
     struct Book {
         mapping(bytes32 mandateId => bytes32 depositId) deposits;
-        mapping(bytes32 key => Terms) terms;
-        mapping(bytes32 key => Use) uses;
-        mapping(bytes32 key => Rest) rests;
-        mapping(bytes32 key => mapping(bytes32 assetId => bool)) assets;
+        mapping(bytes32 key => Entry) entries;
         mapping(address payer => mapping(uint256 nonce => bool)) usedNonces;
     }
 
@@ -86,13 +96,13 @@ library MandateBook {
         if (book.parties[depositId].payer == address(0)) revert IMandates.UsageEscrow_UnknownDeposit(depositId);
         _check(m);
         _useNonce(self, m.payer, m.nonce);
-        bytes32 key = _keyOf(id, depositId);
         self.deposits[id] = depositId;
-        self.terms[key] = _termsOf(m);
-        self.uses[key].remaining = _amount(m.totalAmount);
-        self.rests[key].inFlightCap = _amount(m.inFlightCap);
+        Entry storage entry = _entryOf(self, id, depositId);
+        entry.terms = _termsOf(m);
+        entry.use = pack(Use(_amount(m.totalAmount), 0, m.assets.length == 0, 0, NO_WINDOW, 0));
+        entry.rest.inFlightCap = _amount(m.inFlightCap);
         for (uint256 i = 0; i < m.assets.length; ++i) {
-            self.assets[key][m.assets[i]] = true;
+            entry.assets[m.assets[i]] = true;
         }
         emit IMandates.MandateOpened(id, m.payer, m.operator, depositId, m);
     }
@@ -103,16 +113,18 @@ library MandateBook {
         if (depositId == 0) revert IMandates.UsageEscrow_UnknownMandate(id);
         DepositBook.Party memory party = book.parties[depositId];
         if (party.payer != msg.sender) revert IMandates.UsageEscrow_NotMandatePayer(id, msg.sender);
-        bytes32 key = _keyOf(id, depositId);
-        Terms storage terms = self.terms[key];
+        Entry storage entry = _entryOf(self, id, depositId);
+        Terms storage terms = entry.terms;
         if (terms.revoked) revert IMandates.UsageEscrow_MandateIsRevoked(id);
         uint64 present = uint64(block.timestamp);
         terms.revoked = true;
         // casting to 'uint40' is safe because the present is before the end
         // forge-lint: disable-next-line(unsafe-typecast)
         if (present < terms.validUntil) terms.validUntil = uint40(present);
-        uint88 cap = self.rests[key].inFlightCap;
-        if (cap < self.uses[key].remaining) self.uses[key].remaining = cap;
+        Use memory use = unpack(entry.use);
+        use.totalLeft = Math.min(use.totalLeft, entry.rest.inFlightCap);
+        if (use.window != NO_WINDOW) use.settleUntil = settleUntil(terms, use.window);
+        entry.use = pack(use);
         emit IMandates.MandateRevoked(
             id,
             party.payer,
@@ -120,7 +132,7 @@ library MandateBook {
             party.token,
             present,
             uint64(terms.validUntil) + terms.grace,
-            self.uses[key].remaining
+            uint128(use.totalLeft)
         );
     }
 
@@ -133,12 +145,12 @@ library MandateBook {
     /// @notice A mandate, as `IMandates` shows it.
     function stateOf(Book storage self, bytes32 id) internal view returns (IMandates.MandateState memory) {
         bytes32 depositId = self.deposits[id];
-        bytes32 key = _keyOf(id, depositId);
-        Terms memory terms = self.terms[key];
+        Entry storage entry = _entryOf(self, id, depositId);
+        Terms memory terms = entry.terms;
         return IMandates.MandateState({
             depositId: depositId,
             windowAmount: terms.windowAmount,
-            remaining: self.uses[key].remaining,
+            remaining: uint128(unpack(entry.use).totalLeft),
             validFrom: terms.validFrom,
             validUntil: terms.validUntil,
             windowLength: terms.windowLength,
@@ -146,17 +158,19 @@ library MandateBook {
             grace: terms.grace,
             anyAsset: terms.anyAsset,
             revoked: terms.revoked,
-            inFlightCap: self.rests[key].inFlightCap
+            inFlightCap: entry.rest.inFlightCap
         });
     }
 
     /// @notice What was drawn for the newest window and for the one before it.
     function usesOf(Book storage self, bytes32 id) internal view returns (IMandates.WindowUse[2] memory uses) {
-        bytes32 key = _keyOf(id, self.deposits[id]);
-        Use memory use = self.uses[key];
-        uses[0] = IMandates.WindowUse(use.window, use.records, use.amount);
+        Entry storage entry = _entryOf(self, id, self.deposits[id]);
+        Use memory use = unpack(entry.use);
+        if (entry.use == 0 || use.window == NO_WINDOW) return uses;
+        Terms memory terms = entry.terms;
+        uses[0] = _windowUse(use.window, terms.windowRecords - use.recordsLeft, terms.windowAmount - use.windowLeft);
         if (use.window == 0) return uses;
-        uses[1] = IMandates.WindowUse(use.window - 1, use.previousRecords, self.rests[key].previousAmount);
+        uses[1] = _windowUse(use.window - 1, entry.rest.previousRecords, entry.rest.previousAmount);
     }
 
     /// @notice Draws what the mandate and its deposit let be drawn for an item; 0 where that is nothing.
@@ -165,31 +179,33 @@ library MandateBook {
         internal
         returns (bool isOpened, uint128 paid)
     {
-        bytes32 key = _keyOf(line.authority, depositId);
-        uint256 terms = _load(self.terms[key]);
-        // An amount of 0 is never signed.
-        if (terms == 0) return (false, 0);
-        bool isCovered = (terms >> ANY_ASSET) & 1 != 0 || self.assets[key][line.assetId];
-        if (!isCovered || !_isSettled(terms, line.window)) return (true, 0);
-        uint256 use = _load(self.uses[key]);
-        (uint256 drawn, uint256 records) = _drawnFor(self, key, use, line.window);
+        Entry storage entry = _entryOf(self, line.authority, depositId);
+        uint256 use = entry.use;
+        // A mandate that was opened has something left, or a window, or the end of one.
+        if (use == 0) return (false, 0);
+        if ((use >> ANY_ASSET) & 1 == 0 && !entry.assets[line.assetId]) return (true, 0);
         unchecked {
-            records += line.records;
             // forge-lint: disable-next-line(unsafe-typecast)
-            if (line.records == 0 || records > uint24(terms >> WINDOW_RECORDS)) return (true, 0);
-            // casting to 'uint88' takes the lowest part of each word
+            bool isNewest = line.window == uint24(use >> WINDOW) && block.timestamp < use >> SETTLE_UNTIL;
+            if (!isNewest) return (true, _drawOther(entry, book, depositId, line));
             // forge-lint: disable-next-line(unsafe-typecast)
-            paid = _least(line.amount, uint88(terms) - drawn, uint88(use));
+            if (line.records == 0 || line.records > uint24(use >> RECORDS_LEFT)) return (true, 0);
+            // casting takes the lowest part of the word
+            // forge-lint: disable-next-line(unsafe-typecast)
+            paid = _least(line.amount, (use >> WINDOW_LEFT) & WINDOW_MOST, uint88(use));
+            paid = DepositBook.draw(book, depositId, paid, false);
+            // Each part has at least what is taken from it, so that none runs over into the next.
+            if (paid != 0) {
+                entry.use = use - paid - (uint256(paid) << WINDOW_LEFT) - (uint256(line.records) << RECORDS_LEFT);
+            }
         }
-        paid = DepositBook.draw(book, depositId, paid, false);
-        if (paid != 0) _count(self, key, use, line, paid);
         return (true, paid);
     }
 
     /// @notice Whether the mandate lets the asset be used.
     function covers(Book storage self, bytes32 id, bytes32 assetId) internal view returns (bool) {
-        bytes32 key = _keyOf(id, self.deposits[id]);
-        return self.terms[key].anyAsset || self.assets[key][assetId];
+        Entry storage entry = _entryOf(self, id, self.deposits[id]);
+        return entry.terms.anyAsset || entry.assets[assetId];
     }
 
     /// @notice Id of a mandate of this escrow.
@@ -197,63 +213,78 @@ library MandateBook {
         return Mandates.digest(address(this), m);
     }
 
-    /// @dev What was drawn for a window that is not over.
-    function _drawnFor(Book storage self, bytes32 key, uint256 use, uint32 window)
-        private
-        view
-        returns (uint256 amount, uint256 records)
-    {
-        // forge-lint: disable-next-line(unsafe-typecast)
-        uint256 newest = uint32(use >> WINDOW);
-        // forge-lint: disable-next-line(unsafe-typecast)
-        if (window == newest) return (uint88(use >> AMOUNT), uint24(use >> RECORDS));
-        if (window > newest) return (0, 0);
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return (self.rests[key].previousAmount, uint24(use >> PREVIOUS_RECORDS));
-    }
-
-    /// @dev Counts a draw, which the limits allow, so that no part of the word runs over into the next.
-    function _count(Book storage self, bytes32 key, uint256 use, IUsageEscrow.Line memory line, uint128 paid) private {
-        // forge-lint: disable-next-line(unsafe-typecast)
-        uint256 newest = uint32(use >> WINDOW);
-        if (line.window < newest) {
-            // casting to 'uint88' is safe because the amount is within the window's
-            // forge-lint: disable-next-line(unsafe-typecast)
-            self.rests[key].previousAmount += uint88(paid);
-            use += uint256(line.records) << PREVIOUS_RECORDS;
+    /// @dev Draws for another window than the newest one: a later one, which becomes it, or the one before it.
+    function _drawOther(
+        Entry storage entry,
+        DepositBook.Book storage book,
+        bytes32 depositId,
+        IUsageEscrow.Line memory line
+    ) private returns (uint128 paid) {
+        Terms memory terms = entry.terms;
+        if (line.window >= NO_WINDOW || block.timestamp < _startOf(terms, line.window)) return 0;
+        if (block.timestamp >= settleUntil(terms, line.window)) return 0;
+        Use memory use = unpack(entry.use);
+        bool isLate = use.window != NO_WINDOW && line.window < use.window;
+        uint256 counted = isLate ? entry.rest.previousRecords : 0;
+        if (line.records == 0 || counted + line.records > terms.windowRecords) return 0;
+        uint256 left = terms.windowAmount - (isLate ? entry.rest.previousAmount : 0);
+        paid = DepositBook.draw(book, depositId, _least(line.amount, left, use.totalLeft), false);
+        if (paid == 0) return 0;
+        use.totalLeft -= paid;
+        if (isLate) {
+            // casting is safe because both are within the window's amount and calls
+            // forge-lint: disable-next-item(unsafe-typecast)
+            (entry.rest.previousAmount, entry.rest.previousRecords) =
+            (entry.rest.previousAmount + uint88(paid), uint24(counted + line.records));
         } else {
-            if (line.window != newest) use = _advance(self, key, use, line.window);
-            use += (uint256(paid) << AMOUNT) + (uint256(line.records) << RECORDS);
+            _advance(entry, terms, use, line.window);
+            (use.windowLeft, use.recordsLeft) = (left - paid, terms.windowRecords - line.records);
         }
-        Use storage place = self.uses[key];
-        assembly ("memory-safe") {
-            sstore(place.slot, sub(use, paid))
-        }
+        entry.use = pack(use);
     }
 
     /// @dev Begins a newer window. What is older than the one before it can never be settled again.
-    function _advance(Book storage self, bytes32 key, uint256 use, uint32 window) private returns (uint256) {
-        // forge-lint: disable-next-line(unsafe-typecast)
-        bool follows = window == uint32(use >> WINDOW) + 1;
-        // forge-lint: disable-next-line(unsafe-typecast)
-        uint88 amount = follows ? uint88(use >> AMOUNT) : 0;
-        if (self.rests[key].previousAmount != amount) self.rests[key].previousAmount = amount;
-        // forge-lint: disable-next-line(unsafe-typecast)
-        uint256 records = follows ? uint24(use >> RECORDS) : 0;
-        // forge-lint: disable-next-line(unsafe-typecast)
-        return uint256(uint88(use)) | (uint256(window) << WINDOW) | (records << PREVIOUS_RECORDS);
+    function _advance(Entry storage entry, Terms memory terms, Use memory use, uint32 window) private {
+        bool follows = use.window != NO_WINDOW && window == use.window + 1;
+        // casting is safe because both are within the window's amount and calls
+        // forge-lint: disable-next-item(unsafe-typecast)
+        (uint88 amount, uint24 records) = follows
+            ? (uint88(terms.windowAmount - use.windowLeft), uint24(terms.windowRecords - use.recordsLeft))
+            : (0, 0);
+        Rest memory rest = entry.rest;
+        if (rest.previousAmount != amount || rest.previousRecords != records) {
+            (rest.previousAmount, rest.previousRecords) = (amount, records);
+            entry.rest = rest;
+        }
+        (use.window, use.settleUntil) = (window, settleUntil(terms, window));
     }
 
-    function _load(Terms storage terms) private view returns (uint256 word) {
-        assembly ("memory-safe") {
-            word := sload(terms.slot)
-        }
+    /// @notice The word of these parts.
+    function pack(Use memory use) internal pure returns (uint256) {
+        return use.totalLeft | (use.windowLeft << WINDOW_LEFT) | (uint256(use.anyAsset ? 1 : 0) << ANY_ASSET)
+            | (use.recordsLeft << RECORDS_LEFT) | (use.window << WINDOW) | (use.settleUntil << SETTLE_UNTIL);
     }
 
-    function _load(Use storage use) private view returns (uint256 word) {
-        assembly ("memory-safe") {
-            word := sload(use.slot)
-        }
+    /// @notice The parts of the word.
+    /// @dev Casts take the lowest part of what was moved down.
+    // forge-lint: disable-next-item(unsafe-typecast)
+    function unpack(uint256 word) internal pure returns (Use memory use) {
+        use.totalLeft = uint88(word);
+        use.windowLeft = (word >> WINDOW_LEFT) & WINDOW_MOST;
+        use.anyAsset = (word >> ANY_ASSET) & 1 != 0;
+        use.recordsLeft = uint24(word >> RECORDS_LEFT);
+        use.window = uint24(word >> WINDOW);
+        use.settleUntil = word >> SETTLE_UNTIL;
+    }
+
+    function _windowUse(uint256 window, uint256 records, uint256 amount)
+        private
+        pure
+        returns (IMandates.WindowUse memory)
+    {
+        // casting is safe because the parts of a word have no more bits
+        // forge-lint: disable-next-item(unsafe-typecast)
+        return IMandates.WindowUse(uint32(window), uint32(records), uint128(amount));
     }
 
     function _useNonce(Book storage self, address payer, uint256 nonce) private {
@@ -268,9 +299,12 @@ library MandateBook {
         if (m.windowLength < MIN_WINDOW || m.windowLength > type(uint24).max || m.grace > m.windowLength) {
             revert IMandates.UsageEscrow_InvalidMandateWindow(m.windowLength, m.grace);
         }
-        bool isRepresentable = m.validUntil <= type(uint40).max;
-        if (m.validFrom >= m.validUntil || m.validUntil <= block.timestamp || !isRepresentable) {
+        if (m.windowAmount > WINDOW_MOST) revert IMandates.UsageEscrow_MandateTooLarge(m.windowAmount);
+        if (m.validFrom >= m.validUntil || m.validUntil <= block.timestamp || m.validUntil > MAX_END) {
             revert IMandates.UsageEscrow_InvalidMandateTime(m.validFrom, m.validUntil);
+        }
+        if ((m.validUntil - m.validFrom) / m.windowLength >= NO_WINDOW - 1) {
+            revert IMandates.UsageEscrow_InvalidMandateWindow(m.windowLength, m.grace);
         }
         if (m.windowRecords > type(uint24).max) revert IMandates.UsageEscrow_MandateTooLarge(m.windowRecords);
         if (m.assets.length > MAX_ASSETS) revert IMandates.UsageEscrow_TooManyAssets(m.assets.length);
@@ -294,21 +328,17 @@ library MandateBook {
         return uint88(value);
     }
 
-    /// @dev Whether use of the window is settled now: it has begun, and its grace is not over.
-    function _isSettled(uint256 terms, uint32 window) private view returns (bool) {
-        // No part has more than 40 bits, so that nothing overflows.
-        unchecked {
-            // forge-lint: disable-next-line(unsafe-typecast)
-            uint256 length = uint24(terms >> WINDOW_LENGTH);
-            // forge-lint: disable-next-line(unsafe-typecast)
-            uint256 start = uint40(terms >> VALID_FROM) + window * length;
-            uint256 end = start + length;
-            // forge-lint: disable-next-line(unsafe-typecast)
-            uint256 validUntil = uint40(terms >> VALID_UNTIL);
-            if (end > validUntil) end = validUntil;
-            // forge-lint: disable-next-line(unsafe-typecast)
-            return start < end && start <= block.timestamp && block.timestamp < end + uint24(terms >> GRACE);
-        }
+    /// @dev When a window begins.
+    function _startOf(Terms memory terms, uint256 window) private pure returns (uint256) {
+        return terms.validFrom + window * terms.windowLength;
+    }
+
+    /// @notice Until when use of a window is settled: the end of its grace; 0 where it does not begin. In 32 bits, which
+    /// last until the year 2106.
+    function settleUntil(Terms memory terms, uint256 window) internal pure returns (uint256) {
+        uint256 start = _startOf(terms, window);
+        uint256 end = Math.min(start + terms.windowLength, terms.validUntil);
+        return start < end ? Math.min(end + terms.grace, type(uint32).max) : 0;
     }
 
     function _least(uint256 a, uint256 b, uint256 c) private pure returns (uint128) {
@@ -319,7 +349,15 @@ library MandateBook {
         return uint128(least);
     }
 
-    function _keyOf(bytes32 id, bytes32 depositId) private pure returns (bytes32) {
-        return Hashes.efficientKeccak256(id, depositId);
+    function _entryOf(Book storage self, bytes32 id, bytes32 depositId) private view returns (Entry storage entry) {
+        // As `self.entries[keccak256(abi.encode(id, depositId))]`.
+        mapping(bytes32 key => Entry) storage entries = self.entries;
+        assembly ("memory-safe") {
+            mstore(0x00, id)
+            mstore(0x20, depositId)
+            mstore(0x00, keccak256(0x00, 0x40))
+            mstore(0x20, entries.slot)
+            entry.slot := keccak256(0x00, 0x40)
+        }
     }
 }
