@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -254,17 +255,24 @@ def inputs_digest() -> str:
 
 
 def report(title: str, part: Callable[[], Verdict]) -> bool:
-    """Run a part and say what it found."""
+    """Run a part and say what it found, in one piece."""
     began = time.monotonic()
     verdict = part()
     good = not verdict.shortfalls
-    print(f"{'ok    ' if good else 'FAILED'} {title:14} {time.monotonic() - began:6.1f} s  {verdict.summary}")
-    for line in verdict.detail:
-        print(f"         {line}")
-    for line in verdict.shortfalls:
-        print(f"       > {line}")
-    sys.stdout.flush()
+    lines = [
+        f"{'ok    ' if good else 'FAILED'} {title:14} {time.monotonic() - began:6.1f} s  {verdict.summary}"
+    ]
+    lines += [f"         {line}" for line in verdict.detail]
+    lines += [f"       > {line}" for line in verdict.shortfalls]
+    print("\n".join(lines), flush=True)
     return good
+
+
+def run_all(lanes: Sequence[Sequence[tuple[str, Callable[[], Verdict]]]]) -> bool:
+    """Run the lanes beside each other, the parts of each one by one; all of them, also behind one that falls short."""
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        held = list(pool.map(lambda lane: [report(title, part) for title, part in lane], lanes))
+    return all(all(lane) for lane in held)
 
 
 def main(args: list[str]) -> int:
@@ -277,10 +285,12 @@ def main(args: list[str]) -> int:
     if options.unless_proven and stamp.is_file() and stamp.read_text() == digest:
         print("contracts: unchanged since all of it held; `make test-contracts` runs it again", flush=True)
         return 0
-    # All of them, also behind one that falls short.
-    held = [report("tests", lambda: tests(options.profile))]
-    held += [report(part.__name__, part) for part in (specifications, sizes, coverage, analysis, proofs)]
-    if not all(held):
+    # Compilers and Slither use one core each. Sizes are those that the tests have built; the second lane builds apart.
+    lanes: list[list[tuple[str, Callable[[], Verdict]]]] = [
+        [("tests", lambda: tests(options.profile)), ("specifications", specifications), ("sizes", sizes)],
+        [("coverage", coverage), ("analysis", analysis), ("proofs", proofs)],
+    ]
+    if not run_all(lanes):
         return 1
     stamp.parent.mkdir(parents=True, exist_ok=True)
     stamp.write_text(digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,17 @@ def test_what_held_is_passed_over_until_something_changes(
     monkeypatch.setattr(prove, "inputs_digest", lambda: "another digest")
     assert prove.main(["--unless-proven"]) == 0
     assert len(ran) == 24
+
+
+@pytest.mark.parametrize("short", ["first", "second", "third"])
+def test_every_part_runs_and_a_shortfall_of_any_is_one(
+    short: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def part(title: str) -> tuple[str, Callable[[], prove.Verdict]]:
+        return title, lambda: prove.Verdict("found", ("a detail",), ("too little",) if title == short else ())
+
+    assert not prove.run_all([[part("first"), part("second")], [part("third")]])
+    printed = capsys.readouterr().out
+    assert printed.count("ok  ") == 2
+    assert f"FAILED {short}" in printed
+    assert prove.run_all([[part("fourth")], [part("fifth")]])
