@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from licet_kit.kafka import replay
 from licet_schemas import settlement
 from licet_schemas.abi import load_abi
 from licet_schemas.licet.licensing.v1 import licensing_pb2
@@ -99,6 +100,20 @@ async def test_units_beyond_what_was_prepaid_are_the_operators_loss(house: House
         ("billed", 3, 3),
         ("uncovered", 2, 0),
     ]
+
+
+async def test_use_waits_until_its_deposit_is_told_as_credits(house: House) -> None:
+    token = series(house)
+    await house.tell()
+    plain: dict[str, Any] = {"source": licensing_pb2.GRANT_SOURCE_DEPOSIT, "plan_id": "", "asset_id": ""}
+    told, lease = granted(house, token, **plain), f"{0xC4ED:032x}"
+    await house.inbox.send(told)
+    await house.inbox.send(*house.town.gateway().calls(3, grant_id=told.grant_id, lease=lease))
+    assert await house.inbox.rows("SELECT 1 FROM charges") == []
+    await house.inbox.send(granted(house, token, version=2, event_id="2"))
+    await replay(house.inbox.subscription("usage.recorded"), lease)
+    rows = await house.inbox.rows("SELECT source, amount, disposition FROM charges")
+    assert [(r.source, int(r.amount), r.disposition) for r in rows] == [("credits", 3, "billed")]
 
 
 async def test_units_pay_for_no_other_plan_than_theirs(house: House) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from licet_billing.domain.errors import RecordInconsistent
+from licet_billing.domain.errors import GrantUnknown, RecordInconsistent
 from licet_billing.domain.usage import (
     Disposition,
     Grant,
@@ -140,7 +140,7 @@ def test_record_that_contradicts_its_plan_is_refused(false: UsageRecord) -> None
 @pytest.mark.parametrize(
     "grant",
     [
-        replace(DEPOSIT, currency="0xother"),
+        replace(DEPOSIT, source=Source.MANDATE, currency="0xother"),
         replace(DEPOSIT, operator="0xother"),
         replace(LICENSE, plan_id="2"),
         replace(DEPOSIT, chain_id=1),
@@ -150,6 +150,11 @@ def test_record_that_contradicts_its_plan_is_refused(false: UsageRecord) -> None
 def test_record_on_a_grant_that_cannot_pay_this_plan_is_refused(grant: Grant) -> None:
     with pytest.raises(RecordInconsistent):
         rate(record(1, 1, grant), grant, PLAN, fenced=False)
+
+
+def test_record_on_a_deposit_of_another_token_waits_for_what_its_token_is() -> None:
+    with pytest.raises(GrantUnknown):
+        rate(record(1, 1), replace(DEPOSIT, currency="0xseries"), PLAN, fenced=False)
 
 
 @pytest.mark.parametrize("text", ["", "1:2", "x:0xb0:1", "1:2:3:4"])

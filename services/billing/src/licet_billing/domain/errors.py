@@ -85,7 +85,7 @@ class MissingParent(RetryableError):
 
 
 class GrantUnknown(MissingParent):
-    """Licensing has not told of this grant yet."""
+    """Licensing has not told of this grant yet, or not yet that it is a grant of credits."""
 
     code = "grant_unknown"
 

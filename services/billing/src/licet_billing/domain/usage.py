@@ -9,7 +9,7 @@ from typing import Final
 
 from licet_schemas import settlement
 
-from licet_billing.domain.errors import PlanUnknown, RecordInconsistent
+from licet_billing.domain.errors import GrantUnknown, PlanUnknown, RecordInconsistent
 
 # What a charge that is drawn from the deposit itself names as its authority.
 DIRECT: Final = "0x" + settlement.DIRECT.hex()
@@ -197,7 +197,11 @@ def check_identity(record: UsageRecord) -> None:
 
 
 def check(record: UsageRecord, grant: Grant, plan: Plan) -> None:
-    """Raises RecordInconsistent where a record contradicts the right or the terms that it names."""
+    """Raises RecordInconsistent where a record contradicts the right or the terms that it names.
+
+    Raises GrantUnknown for a deposit whose token is not the plan's currency: that of a series of credits is told as a
+    plain deposit until licensing knows the series, and only afterwards is it used.
+    """
     check_identity(record)
     if record.outcome is Outcome.UPSTREAM_ERROR:
         _expect("units of a call that failed upstream", str(record.units), "0")
@@ -207,6 +211,8 @@ def check(record: UsageRecord, grant: Grant, plan: Plan) -> None:
     _expect("grant chain", str(grant.chain_id), str(plan.key.chain_id))
     if grant.source in (Source.LICENSE, Source.CREDITS):
         _expect("grant plan", grant.plan_id, plan.key.plan_id)
+    elif grant.source is Source.DEPOSIT and grant.currency != plan.currency:
+        raise GrantUnknown(grant.grant_id)
     else:
         _expect("grant currency", grant.currency, plan.currency)
     if grant.source is not Source.LICENSE:
@@ -241,7 +247,7 @@ def rate(record: UsageRecord, grant: Grant, plan: Plan, *, fenced: bool) -> tupl
     One price for each unit, and a license's included units are free: the terms of a plan. One unit of credits pays for
     one unit of their plan. A call behind its lease's end, beyond what its grant covers, or of a plan that is gone, is
     operator loss and takes nothing of the grant.
-    Raises RecordInconsistent as `check` does.
+    Raises RecordInconsistent and GrantUnknown as `check` does.
     """
     check(record, grant, plan)
     prepaid = grant.source is Source.CREDITS

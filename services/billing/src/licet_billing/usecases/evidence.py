@@ -20,7 +20,7 @@ from licet_billing.db import rights
 from licet_billing.db import settlement as settlement_rows
 from licet_billing.db.charges import ReceiptedCharge
 from licet_billing.db.tables import ChargeRow, ItemRow
-from licet_billing.domain.errors import PlanUnknown, ReceiptInvalid, ReceiptKeyUnknown, RecordInconsistent
+from licet_billing.domain.errors import MissingParent, PlanUnknown, ReceiptInvalid, RecordInconsistent
 from licet_billing.domain.receipts import KeyIntervals
 from licet_billing.domain.reconciliation import (
     Check,
@@ -96,7 +96,7 @@ def _rebuilt(row: ChargeRow, known: _Known) -> list[Difference]:
     """Where a charge is not what its receipt, its plan and its grant make of it."""
     try:
         expected = _columns(row, known)
-    except (RecordInconsistent, ReceiptInvalid, ReceiptKeyUnknown, PlanUnknown) as error:
+    except (RecordInconsistent, ReceiptInvalid, MissingParent) as error:
         return [Difference(Check.RECEIPTS, row.request_id, "a signed receipt of these terms", str(error))]
     found = {name: getattr(row, name) for name in expected}
     return compare_columns(Check.RECEIPTS, row.request_id, expected, found)
