@@ -10,6 +10,7 @@ import argparse
 import json
 import pathlib
 import sys
+from dataclasses import replace
 from typing import Any, Final
 
 from deployment.artifacts import BuildFailed, build
@@ -122,6 +123,16 @@ def deploy_missing(w3: Web3, placed: dict[str, Placed], sender: Sender) -> int |
     return min(blocks) if len(missing) == len(placed) else None
 
 
+def _standing(w3: Web3, placed: dict[str, Placed], before: dict[str, Any]) -> dict[str, Placed]:
+    """The layout as the chain has it: what a later generation has followed is where the file says since then."""
+    if not w3.eth.get_code(Web3.to_checksum_address(placed["Directory"].address)):
+        return placed
+    followed = {
+        name: Web3.to_checksum_address(before["contracts"][name]) for name in before.get("former", {})
+    }
+    return placed | {name: replace(placed[name], address=address) for name, address in followed.items()}
+
+
 def read_chains(path: pathlib.Path) -> dict[int, dict[str, Any]]:
     if not path.exists():
         return {}
@@ -140,8 +151,10 @@ def chain_of(path: pathlib.Path, chain_id: int | None) -> tuple[dict[int, dict[s
 def _entry(
     args: argparse.Namespace, before: dict[str, Any], placed: dict[str, Placed], start_block: int
 ) -> dict[str, Any]:
-    """The chain's entry; how it is polled stays as an operator may have set it."""
-    return {
+    """The chain's entry; how it is polled stays as an operator may have set it, and so do former generations."""
+    contracts = {name: p.address.lower() for name, p in placed.items()}
+    followed = any(contracts[name] == before["contracts"][name] for name in before.get("former", {}))
+    entry = {
         "chain_id": before["chain_id"],
         "name": args.chain_name,
         "rpc_url": args.rpc_url,
@@ -149,8 +162,9 @@ def _entry(
         "start_block": start_block,
         "poll_interval_ms": before.get("poll_interval_ms", 200),
         "operator": args.operator.lower(),
-        "contracts": {name: p.address.lower() for name, p in placed.items()},
+        "contracts": contracts,
     }
+    return entry | {"former": before["former"]} if followed else entry
 
 
 def write_chains(path: pathlib.Path, chains: dict[int, dict[str, Any]]) -> None:
@@ -172,9 +186,10 @@ def deploy(args: argparse.Namespace) -> dict[str, Any]:
     if sender.address in reporters:
         raise DeploymentRefused("the deployer keeps no role, so it cannot be a mirror reporter")
     distribution = _distribution(args, sender.address, is_dev=is_dev)
-    placed = place(sender.address, with_test_money=is_dev, distribution=distribution)
     chains, chain_id = read_chains(args.out), w3.eth.chain_id
     before = chains.get(chain_id, {"chain_id": chain_id})
+    placed = place(sender.address, with_test_money=is_dev, distribution=distribution)
+    placed = _standing(w3, placed, before)
     first_block = deploy_missing(w3, placed, sender)
     # Where something stood before, only the file knows since when.
     start_block = before.get("start_block", 0) if first_block is None else first_block

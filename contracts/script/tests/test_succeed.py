@@ -64,6 +64,32 @@ async def test_a_third_generation_keeps_the_first_two(chain: Anvil, tmp_path: Pa
     assert len(set(found)) == 3
 
 
+async def test_deploying_again_keeps_every_generation(chain: Anvil, tmp_path: Path) -> None:
+    await deploy_on(chain, tmp_path)
+    await succeed(chain, tmp_path)
+    await chain.advance(EXIT_DELAY_S)
+    await succeed(chain, tmp_path)
+    entry = chains_in(tmp_path)[31337]
+    again = await deploy_on(chain, tmp_path)
+    assert again["transactions"] == 0
+    assert chains_in(tmp_path)[31337] == entry
+
+
+async def test_deploying_on_a_fresh_chain_begins_with_the_first_generation(
+    chain: Anvil, second_chain: Anvil, tmp_path: Path
+) -> None:
+    first = (await deploy_on(chain, tmp_path))["chain"]
+    await succeed(chain, tmp_path)
+    await chain.advance(EXIT_DELAY_S)
+    await succeed(chain, tmp_path)
+    stale = json.loads((tmp_path / "chains.json").read_text())
+    stale["chains"][0]["chain_id"] = 31338
+    (tmp_path / "chains.json").write_text(json.dumps(stale))
+    entry = (await deploy_on(second_chain, tmp_path))["chain"]
+    assert entry["contracts"] == first["contracts"]
+    assert "former" not in entry
+
+
 async def test_two_chains_get_the_same_next_addresses(
     chain: Anvil, second_chain: Anvil, tmp_path: Path
 ) -> None:
