@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+from web3.types import RPCEndpoint
 
 from e2e.actors import Actor
 from e2e.demo import books, calls, story
@@ -43,6 +44,14 @@ class Buyer:
     actor: Actor
     license_id: int
     deposit_id: str
+
+
+def pass_time(world: World, seconds: int) -> None:
+    """Lets the chain's clock run ahead of all others: the scenarios that do so are the last ones."""
+    w3 = world.client("publisher").chain.w3
+    w3.provider.make_request(RPCEndpoint("evm_increaseTime"), [seconds])
+    start = w3.eth.get_block("latest")["timestamp"]
+    eventually(lambda: w3.eth.get_block("latest")["timestamp"] >= start + seconds, "the time has passed")
 
 
 @pytest.fixture(scope="package")

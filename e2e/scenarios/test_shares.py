@@ -9,11 +9,10 @@ import pytest
 from licet_sdk.errors import ChainError
 from licet_sdk.market import Market
 from licet_sdk.shares import FOR, ONE_SHARE, Issue, Motion, Shares, issue
-from web3.types import RPCEndpoint
 
 from e2e.demo import books
 from e2e.observe import eventually
-from e2e.scenarios.conftest import FUNDS, Buyer, Installation
+from e2e.scenarios.conftest import FUNDS, Buyer, Installation, pass_time
 
 SUPPLY = 1000 * ONE_SHARE
 BOUGHT = 400 * ONE_SHARE
@@ -47,16 +46,6 @@ def holders(installation: Installation, wallets: Iterator[int]) -> Holders:
 
 def _buyers(installation: Installation, holders: Holders) -> Shares:
     return installation.world.client(holders.buyer_name).shares(installation.notes["asset_id"])
-
-
-def _pass_time(shares: Shares, seconds: int) -> None:
-    """Lets the chain's clock run ahead; every other scenario has ended by now."""
-    provider = shares.chain.w3.provider
-    provider.make_request(RPCEndpoint("evm_increaseTime"), [seconds])
-    start = shares.chain.w3.eth.get_block("latest")["timestamp"]
-    eventually(
-        lambda: shares.chain.w3.eth.get_block("latest")["timestamp"] >= start + seconds, "the time has passed"
-    )
 
 
 def test_an_asset_turned_into_shares_belongs_to_its_timelock(
@@ -116,18 +105,18 @@ def test_a_vote_of_the_holders_is_executed(installation: Installation, holders: 
     wait_s = int(seller.chain.call("UsageEscrow", "exitDelay"))
     plan_id = int(installation.notes["plan"])
     # A proposer needs votes of a second ago.
-    _pass_time(seller, 1)
+    pass_time(installation.world, 1)
     motion: Motion = buyer.propose("PlanBook", "closePlan", plan_id, description="close the story's plan")
-    _pass_time(seller, 2)
+    pass_time(installation.world, 2)
     seller.vote(motion, FOR)
     with pytest.raises(ChainError) as early:
         buyer.queue(motion)
     assert early.value.code == "GovernorUnexpectedProposalState"
-    _pass_time(seller, wait_s)
+    pass_time(installation.world, wait_s)
     buyer.queue(motion)
     with pytest.raises(ChainError) as waiting:
         buyer.execute(motion)
     assert waiting.value.code == "TimelockUnexpectedOperationState"
-    _pass_time(seller, wait_s)
+    pass_time(installation.world, wait_s)
     buyer.execute(motion)
     assert not seller.chain.call("PlanBook", "isOpen", plan_id)
