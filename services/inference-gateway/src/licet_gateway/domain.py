@@ -45,6 +45,7 @@ class Outcome(enum.IntEnum):
     """How a call ended; the numbers are those of `usage.v1.Outcome`."""
 
     OK = 1
+    CANCELLED = 2
     UPSTREAM_ERROR = 3
     CLIENT_GONE = 4
     ABORTED = 5

@@ -210,7 +210,7 @@ async def test_no_other_route_reaches_triton(shared: Scene) -> None:
     model = shared.models["rows"].public_name
     routes = [
         ("POST", f"/v2/models/{model}/versions/1/infer"),
-        ("POST", f"/v2/models/{model}/generate"),
+        ("POST", f"/v2/models/{model}/versions/1/generate"),
         ("POST", "/v2/repository/index"),
         ("POST", f"/v2/repository/models/{shared.models['rows'].pinned}/unload"),
         ("POST", "/v2/systemsharedmemory/region/x/register"),

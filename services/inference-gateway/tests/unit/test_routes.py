@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from licet_gateway.dataplane.routes import Action, Route, find_route
+from licet_gateway.dataplane.routes import Action, Operation, Route, find_route
 
 
 @pytest.mark.parametrize(
     ("method", "target", "route"),
     [
         (b"POST", b"/v2/models/acme.risk/infer", Route(Action.INFER, "acme/risk")),
+        (
+            b"POST",
+            b"/v2/models/acme.risk/generate",
+            Route(Action.INFER, "acme/risk", Operation.GENERATE),
+        ),
+        (
+            b"POST",
+            b"/v2/models/acme.risk/generate_stream",
+            Route(Action.INFER, "acme/risk", Operation.GENERATE_STREAM),
+        ),
         (b"GET", b"/v2/models/acme.risk/ready", Route(Action.MODEL_READY, "acme/risk")),
         (b"GET", b"/v2/models/a-1.b-2", Route(Action.MODEL_METADATA, "a-1/b-2")),
         (b"GET", b"/v2/health/live", Route(Action.LIVE)),
@@ -39,7 +49,9 @@ def test_a_listed_route_is_found(method: bytes, target: bytes, route: Route) -> 
         (b"POST", b"/v2/repository/index"),
         (b"POST", b"/v2/repository/models/acme.risk/load"),
         (b"POST", b"/v2/systemsharedmemory/region/x/register"),
-        (b"POST", b"/v2/models/acme.risk/generate"),
+        (b"GET", b"/v2/models/acme.risk/generate"),
+        (b"POST", b"/v2/models/acme.risk/generate_streams"),
+        (b"POST", b"/v2/models/acme.risk/versions/1/generate"),
         (b"GET", b"/v2/models/stats"),
         (b"GET", b"/v2/logging"),
         (b"GET", b"/metrics"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from licet_gateway.dataplane.events import LastEvent
 from licet_gateway.dataplane.refusals import UNLOADED
 from licet_gateway.dataplane.replies import CLOSE
+from licet_gateway.dataplane.routes import Operation
 from licet_gateway.domain import Outcome, request_id
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class Answer:
         "_error",
         "_hash",
         "_head",
+        "_last_event",
         "_lease",
         "_name",
         "_pending",
@@ -41,13 +44,17 @@ class Answer:
 
     _head: ResponseHead
 
-    def __init__(self, client: ClientConnection, lease: Lease, sequence: int, units: int) -> None:
+    def __init__(
+        self, client: ClientConnection, lease: Lease, sequence: int, units: int, operation: Operation
+    ) -> None:
         self._client = client
         self._lease = lease
         self._units = units
         self._name = request_id(lease.terms.lease_id, sequence).encode()
         self._hash = hashlib.sha256(self._name)
         self._error = b""
+        # Where an error may follow a head that says 200.
+        self._last_event = None if operation is Operation.INFER else LastEvent()
         # The rendered head, until there is a body to send it with.
         self._pending = b""
         # Where its body starts, and what was sent of it ends, in all that the client was ever sent.
@@ -69,19 +76,27 @@ class Answer:
             self._pending = self._render_head(head)
 
     @property
+    def failed(self) -> bool:
+        """Whether what was begun as an answer ended with an error of Triton."""
+        return self._last_event is not None and self._last_event.is_error
+
+    @property
     def whole(self) -> bool:
         """Whether all of it has left for the client's socket."""
         return self._ended and self._ends_at <= self._client.handed()
 
-    def charge(self) -> tuple[Outcome, int]:
-        """What the call costs by now: the share of its units that has left for the client's socket, rounded up."""
+    def charge(self, cut: Outcome = Outcome.CLIENT_GONE) -> tuple[Outcome, int]:
+        """What the call costs by now: the share of its units that has left for the client's socket, rounded up.
+
+        `cut` is the outcome of an answer that is not whole.
+        """
         if self.whole:
             return Outcome.OK, self._units
         handed = min(self._client.handed() - self._starts_at, self.bytes_out)
         if not self.started or handed <= 0:
-            return Outcome.CLIENT_GONE, 0
+            return cut, 0
         size = self._head.content_length or self._received
-        return Outcome.CLIENT_GONE, -(-self._units * handed // size)
+        return cut, -(-self._units * handed // size)
 
     def add(self, data: bytes, *, wanted: bool) -> None:
         """More of the body; not `wanted` where nobody is left to take it."""
@@ -93,6 +108,8 @@ class Answer:
         if not self.ok:
             self._error = (self._error + data)[:ERROR_MAX]
             return
+        if self._last_event is not None:
+            self._last_event.add(data)
         if self._head.content_length is None:
             data = b"%x\r\n%s\r\n" % (len(data), data)
         if self._pending:

@@ -7,7 +7,6 @@ slow or vanishing client never occupies Triton; a longer one is spliced as it co
 
 from __future__ import annotations
 
-import hashlib
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +14,7 @@ from licet_gateway.dataplane import metering
 from licet_gateway.dataplane.answer import Answer
 from licet_gateway.dataplane.clock import now_ns
 from licet_gateway.dataplane.ending import ended_call
-from licet_gateway.dataplane.forwarding import LAST_CHUNK, framed, infer_head
+from licet_gateway.dataplane.forwarding import Sent, call_head
 from licet_gateway.dataplane.gathering import Gathered
 from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.refusals import (
@@ -25,8 +24,10 @@ from licet_gateway.dataplane.refusals import (
     RULE_DIFFERS,
     UPSTREAM_FULL,
     body_too_large,
+    revoked,
 )
 from licet_gateway.dataplane.replies import CONTINUE, render_fields
+from licet_gateway.dataplane.routes import Route
 from licet_gateway.dataplane.stage import Stage
 from licet_gateway.domain import Credential, MeteringRule, Outcome, Refusal, request_id
 from licet_gateway.telemetry import end_refused_span, end_span, traceparent_of
@@ -56,13 +57,13 @@ class Call:
         "_lease",
         "_plane",
         "_pool",
-        "_request_hash",
         "_request_whole",
         "_restarts",
+        "_route",
         "_rule",
+        "_sent",
         "_sequence",
         "_size",
-        "_slug",
         "_span",
         "_started_ns",
         "_version",
@@ -71,33 +72,33 @@ class Call:
         "stage",
     )
 
-    _request_hash: hashlib._Hash
     _pool: UpstreamPool
     _connection: UpstreamConnection
     _version: PinnedVersion
     _lease: Lease
 
     def __init__(
-        self, plane: DataPlane, client: ClientConnection, head: RequestHead, slug: str, credential: Credential
+        self, plane: DataPlane, client: ClientConnection, head: RequestHead, route: Route, caller: Credential
     ) -> None:
         self._plane = plane
         self.client = client
         self._head = head
-        self._slug = slug
-        self._credential = credential
+        self._route = route
+        self._credential = caller
         self.stage = Stage.GATHERING
-        self._gathered = Gathered(head.fields)
+        self._gathered = Gathered(head.fields, route.operation)
         self._size = 0
         self._request_whole = False
         self._client_gone = False
         self._restarts = 0
         self._held_units = 0
         self._sequence = 0
+        self._sent: Sent | None = None
         self._answer: Answer | None = None
-        newest = plane.versions.newest(slug)
+        newest = plane.versions.newest(route.slug)
         # An unknown model still gets licensing's answer first; the rule then does not matter.
         self._rule = MeteringRule("request", None) if newest is None else newest.rule
-        self._span = plane.tracer.start(head.fields, slug)
+        self._span = plane.tracer.start(head.fields, route.slug)
         self.deadline_ns = now_ns() + plane.call_timeout_ns
         if head.expects_continue:
             client.write(CONTINUE)
@@ -113,8 +114,8 @@ class Call:
         self._size += len(data)
         if self._size > self._plane.max_body_bytes:
             self._too_large()
-        elif self.stage is Stage.RUNNING:
-            self._forward(data)
+        elif self._sent is not None and self.stage is Stage.RUNNING:
+            self._sent.add(data)
         elif self.stage is not Stage.DONE:
             enough = self._gathered.add(data)
             if self.stage is not Stage.GATHERING:
@@ -124,18 +125,17 @@ class Call:
 
     def on_end(self) -> None:
         self._request_whole = True
-        if self.stage is Stage.RUNNING:
-            if self._head.chunked:
-                self._connection.write(LAST_CHUNK)
+        if self._sent is not None and self.stage is Stage.RUNNING:
+            self._sent.end()
         elif self.stage is Stage.GATHERING:
             self._count()
 
     def on_client_gone(self) -> None:
-        """Nobody is left to answer. A request that Triton has whole is let finish; one that it has in part is cut."""
+        """Nobody is left to answer. What Triton has whole it may finish, unless it streams."""
         self._client_gone = True
         if self.stage is not Stage.RUNNING:
             self._withdraw()
-        elif self._request_whole:
+        elif self._request_whole and not self._route.operation.streams:
             self._connection.resume_reading()
         else:
             self._connection.abort()
@@ -172,7 +172,7 @@ class Call:
             return
         self._held_units = units
         self.stage = Stage.LEASING
-        taken = self._plane.book.reserve(self._credential, self._slug, units, self)
+        taken = self._plane.book.reserve(self._credential, self._route.slug, units, self)
         if isinstance(taken, Refusal):
             self.refused(taken)
         elif taken is not None:
@@ -191,7 +191,7 @@ class Call:
         """Units are held: from here on every way out gives them back or records them."""
         self._lease = lease
         terms = lease.terms
-        version = self._plane.versions.find(self._slug, terms.version_digest)
+        version = self._plane.versions.find(self._route.slug, terms.version_digest)
         if version is None:
             # Perhaps the active version changed after this lease was made: then a new lease names the new one.
             lease.renewable = False
@@ -207,7 +207,7 @@ class Call:
             self._connect()
 
     def _give_up_or_restart(self, refusal: Refusal) -> None:
-        if self._restarts >= RESTARTS_MAX or self._plane.versions.newest(self._slug) is None:
+        if self._restarts >= RESTARTS_MAX or self._plane.versions.newest(self._route.slug) is None:
             self._give_up(refusal)
             return
         self._restarts += 1
@@ -224,7 +224,7 @@ class Call:
     def _withdraw(self) -> None:
         """Leaves whatever queue the call stands in."""
         if self.stage is Stage.LEASING:
-            self._plane.book.stop_waiting(self._credential, self._slug, self)
+            self._plane.book.stop_waiting(self._credential, self._route.slug, self)
         elif self.stage is Stage.CONNECTING:
             self._pool.stop_waiting(self)
             self._plane.book.release(self._lease, self._held_units)
@@ -266,30 +266,20 @@ class Call:
                 self._refuse_begun(LEASE_DIED if written else LOG_FULL)
             return
         self.stage = Stage.RUNNING
-        body = self._gathered.take()
-        self._request_hash = hashlib.sha256(request_id(self._lease.terms.lease_id, self._sequence).encode())
-        self._answer = Answer(self.client, self._lease, self._sequence, self._held_units)
-        if self._request_whole and not self._head.chunked:
-            self._request_hash.update(body)
-            self._connection.write(self._upstream_head() + body)
-            return
-        self._connection.write(self._upstream_head())
-        if body:
-            self._forward(body)
-        if self._request_whole:
-            self._connection.write(LAST_CHUNK)
-        self.client.resume_reading()
+        self._answer = Answer(
+            self.client, self._lease, self._sequence, self._held_units, self._route.operation
+        )
+        self._sent = Sent(self._connection, self._name, chunked=self._head.chunked)
+        self._sent.begin(self._upstream_head(), self._gathered.take(), whole=self._request_whole)
+        if self._head.chunked or not self._request_whole:
+            self.client.resume_reading()
 
     def _upstream_head(self) -> bytes:
         fields = self.client.forwarded_fields
         if self._span is not None:
             fields = render_fields({**self._head.fields, b"traceparent": traceparent_of(self._span)})
-        authority = self._connection.pool.authority
-        return infer_head(self._head, path=self._version.path, authority=authority, fields=fields)
-
-    def _forward(self, data: bytes) -> None:
-        self._request_hash.update(data)
-        self._connection.write(framed(data, chunked=self._head.chunked))
+        target = self._version.path + self._route.operation.value
+        return call_head(self._head, target, authority=self._connection.pool.authority, fields=fields)
 
     def on_upstream_full(self) -> None:
         self.client.pause_reading()
@@ -304,7 +294,14 @@ class Call:
             self._answer.start(head)
 
     def on_response_body(self, data: bytes) -> None:
-        if self._answer is not None:
+        if self._answer is None:
+            return
+        if self._route.operation.streams and self._lease.dead_code is not None:
+            # The right fell while its stream ran.
+            self._connection.abort()
+            self._finish(*self._answer.charge(Outcome.CANCELLED))
+            self._refuse_begun(revoked(self._lease.dead_code))
+        else:
             self._answer.add(data, wanted=not self._client_gone)
 
     def on_response_end(self) -> None:
@@ -322,6 +319,9 @@ class Call:
         elif not answer.ok:
             self._finish(Outcome.UPSTREAM_ERROR, 0)
             answer.send_error()
+        elif answer.failed:
+            self._finish(Outcome.UPSTREAM_ERROR, 0)
+            answer.end()
         else:
             self.stage = Stage.DONE
             self._plane.settle_when_handed_over(self)
@@ -348,8 +348,9 @@ class Call:
         """The call took longer than the gateway allows."""
         if self.stage is Stage.RUNNING:
             self._connection.abort()
-            slow_client = self.answer_started and self.client.handed() < self.client.written
-            self._fail(504, "the inference server did not answer in time", slow_client=slow_client)
+            # What was taken of a stream was worth it, whoever was slow.
+            taken = self._route.operation.streams or self.client.handed() < self.client.written
+            self._fail(504, "the inference server did not answer in time", due=self.answer_started and taken)
         elif self.stage is Stage.DONE:
             self.client.abort()
         elif self.stage is Stage.CONNECTING:
@@ -363,9 +364,9 @@ class Call:
         else:
             self.client.refuse(refusal, request_id=self._name)
 
-    def _fail(self, status: int, reason: str, *, slow_client: bool = False) -> None:
-        """Free, unless it is the client that left or kept the call waiting."""
-        if self._client_gone or slow_client:
+    def _fail(self, status: int, reason: str, *, due: bool = False) -> None:
+        """Free, unless the client left, or what it took is `due`."""
+        if self._client_gone or due:
             self._finish_handed()
         else:
             self._finish(Outcome.UPSTREAM_ERROR, 0)
@@ -391,7 +392,7 @@ class Call:
             sequence=self._sequence,
             started_ns=self._started_ns,
             bytes_in=self._size,
-            request=self._request_hash if self._answer is not None else None,
+            request=self._sent,
             answer=self._answer,
         )
         if self._span is not None:

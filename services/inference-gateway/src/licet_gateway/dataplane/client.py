@@ -9,11 +9,12 @@ from licet_gateway.dataplane import replies
 from licet_gateway.dataplane.acknowledged import acknowledged_bytes, stop_sending
 from licet_gateway.dataplane.call import Call
 from licet_gateway.dataplane.clock import SECOND, now_ns
+from licet_gateway.dataplane.gathering import unmetered
 from licet_gateway.dataplane.http import HttpError, RequestHead
 from licet_gateway.dataplane.known_head import KnownHead
 from licet_gateway.dataplane.reader import BACKLOG_MAX, RequestReader
 from licet_gateway.dataplane.refusals import TOO_MANY_CLIENTS
-from licet_gateway.dataplane.routes import Action, find_route
+from licet_gateway.dataplane.routes import Action, Route, find_route
 from licet_gateway.dataplane.stage import Stage
 from licet_gateway.domain import Refusal
 
@@ -160,7 +161,7 @@ class ClientConnection(asyncio.Protocol):
         elif route is None:
             self._not_found(head)
         elif route.action is Action.INFER:
-            self._infer(head, route.slug)
+            self._infer(head, route)
         else:
             self._plane.inform(self, route)
 
@@ -282,14 +283,9 @@ class ClientConnection(asyncio.Protocol):
 
     # --- inside
 
-    def _infer(self, head: RequestHead, slug: str) -> None:
-        fields = head.fields
-        header = fields.get(b"inference-header-content-length")
-        if header is not None and (not header.isdigit() or len(header) > 9):
-            self.fail(400, "Inference-Header-Content-Length is not a plain number")
-            return
-        if fields.get(b"content-encoding", b"identity") != b"identity":
-            self.fail(415, "compressed request bodies are not served; send the body as it is")
+    def _infer(self, head: RequestHead, route: Route) -> None:
+        if (problem := unmetered(head.fields, route.operation)) is not None:
+            self.fail(*problem)
             return
         credential = self._known.credential(head)
         if isinstance(credential, Refusal):
@@ -299,7 +295,7 @@ class ClientConnection(asyncio.Protocol):
         if refusal is not None:
             self.refuse(refusal)
             return
-        self._call = self._plane.new_call(self, head, slug, credential)
+        self._call = self._plane.new_call(self, head, route, credential)
 
     def _not_found(self, head: RequestHead) -> None:
         if head.method == b"HEAD":

@@ -10,6 +10,7 @@ from licet_gateway.domain import CallRecord, Outcome
 
 if TYPE_CHECKING:
     from licet_gateway.dataplane.answer import Answer
+    from licet_gateway.dataplane.forwarding import Sent
 
 
 def ended_call(
@@ -20,7 +21,7 @@ def ended_call(
     sequence: int,
     started_ns: int,
     bytes_in: int,
-    request: hashlib._Hash | None,
+    request: Sent | None,
     answer: Answer | None,
 ) -> CallRecord:
     """The record of a call that ends now; without an answer it commits to nothing but its own name."""
@@ -34,6 +35,6 @@ def ended_call(
         ended_ns=time.time_ns(),
         bytes_in=bytes_in,
         bytes_out=answer.bytes_out if answer is not None else 0,
-        request_commitment=request.digest() if request is not None else nothing,
+        request_commitment=request.commitment() if request is not None else nothing,
         response_commitment=answer.commitment() if answer is not None else nothing,
     )

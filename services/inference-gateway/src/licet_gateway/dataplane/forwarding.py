@@ -1,20 +1,56 @@
-"""What Triton is sent: the head of an inference request, and its body in the client's own framing."""
+"""What Triton is sent: the head of a call, and its body in the client's own framing."""
 
 from __future__ import annotations
 
-from typing import Final
+import hashlib
+from typing import TYPE_CHECKING, Final
 
 from licet_gateway.dataplane.http import RequestHead
 
-LAST_CHUNK: Final = b"0\r\n\r\n"
+if TYPE_CHECKING:
+    from licet_gateway.dataplane.upstream import UpstreamConnection
+
+_LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-def infer_head(head: RequestHead, *, path: bytes, authority: bytes, fields: bytes) -> bytes:
-    """The head under the pinned name; `fields` are the forwarded header lines, each with its end."""
+def call_head(head: RequestHead, target: bytes, *, authority: bytes, fields: bytes) -> bytes:
+    """The head of a call of the pinned name; `fields` are the forwarded header lines, each with its end."""
     framing = b"Transfer-Encoding: chunked" if head.chunked else b"Content-Length: %d" % head.content_length
-    return b"POST %s/infer HTTP/1.1\r\nHost: %s\r\n%s%s\r\n\r\n" % (path, authority, fields, framing)
+    return b"POST %s HTTP/1.1\r\nHost: %s\r\n%s%s\r\n\r\n" % (target, authority, fields, framing)
 
 
-def framed(data: bytes, *, chunked: bool) -> bytes:
-    """A part of the body as it travels."""
-    return b"%x\r\n%s\r\n" % (len(data), data) if chunked else data
+class Sent:
+    """One request on its way to Triton."""
+
+    __slots__ = ("_chunked", "_connection", "_hash")
+
+    def __init__(self, connection: UpstreamConnection, name: str, *, chunked: bool) -> None:
+        self._connection = connection
+        self._chunked = chunked
+        self._hash = hashlib.sha256(name.encode())
+
+    def begin(self, head: bytes, body: bytes, *, whole: bool) -> None:
+        """Sends the head and what there is of the body, in one write where that is all."""
+        if whole and not self._chunked:
+            self._hash.update(body)
+            self._connection.write(head + body)
+            return
+        self._connection.write(head)
+        if body:
+            self.add(body)
+        if whole:
+            self.end()
+
+    def add(self, data: bytes) -> None:
+        """A further part of the body."""
+        self._hash.update(data)
+        self._connection.write(b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data)
+
+    def end(self) -> None:
+        """The body is whole."""
+        if self._chunked:
+            self._connection.write(_LAST_CHUNK)
+
+    def commitment(self) -> bytes:
+        """sha256(request id ‖ request body) of what was sent."""
+        return self._hash.digest()

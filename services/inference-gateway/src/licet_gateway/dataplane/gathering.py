@@ -6,19 +6,33 @@ from collections.abc import Mapping
 from typing import Final
 
 from licet_gateway.dataplane import metering
+from licet_gateway.dataplane.routes import Operation
 from licet_gateway.domain import MeteringRule
 
 # A body that fits is sent when it is whole; of a longer one this much is held before it is spliced.
 HOLD_MAX: Final = 64 * 1024
 
 
+def unmetered(fields: Mapping[bytes, bytes], operation: Operation) -> tuple[int, str] | None:
+    """Status and reason where the body of such a head cannot be metered; None where it perhaps can."""
+    header = fields.get(b"inference-header-content-length")
+    if header is not None and operation is not Operation.INFER:
+        return 400, "Inference-Header-Content-Length belongs to /infer alone"
+    if header is not None and (not header.isdigit() or len(header) > 9):
+        return 400, "Inference-Header-Content-Length is not a plain number"
+    if fields.get(b"content-encoding", b"identity") != b"identity":
+        return 415, "compressed request bodies are not served; send the body as it is"
+    return None
+
+
 class Gathered:
     """Bytes of one body, and the units that they tell."""
 
-    __slots__ = ("_fields", "_parts", "_scan_at", "_size")
+    __slots__ = ("_fields", "_operation", "_parts", "_scan_at", "_size")
 
-    def __init__(self, fields: Mapping[bytes, bytes]) -> None:
+    def __init__(self, fields: Mapping[bytes, bytes], operation: Operation) -> None:
         self._fields = fields
+        self._operation = operation
         self._parts: list[bytes] = []
         self._size = 0
         self._scan_at = HOLD_MAX
@@ -40,6 +54,10 @@ class Gathered:
         name = rule.rows_of
         if name is None:
             return 1
+        if self._operation is not Operation.INFER:
+            raise metering.NotMetered(
+                f'this model is metered by the rows of "{name}", which only /infer states'
+            )
         body = b"".join(self._parts)
         self._parts = [body]
         units = self._rows(body, name, whole=whole)

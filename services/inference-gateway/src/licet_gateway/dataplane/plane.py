@@ -85,9 +85,9 @@ class DataPlane:
         return None
 
     def new_call(
-        self, client: ClientConnection, head: RequestHead, slug: str, credential: Credential
+        self, client: ClientConnection, head: RequestHead, route: Route, credential: Credential
     ) -> Call:
-        return Call(self, client, head, slug, credential)
+        return Call(self, client, head, route, credential)
 
     def inform(self, client: ClientConnection, route: Route) -> None:
         """Answers every route that is not inference."""

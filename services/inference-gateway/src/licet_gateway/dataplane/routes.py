@@ -21,22 +21,37 @@ class Action(enum.Enum):
     READY = enum.auto()
 
 
+class Operation(enum.Enum):
+    """How a model is called; the value ends Triton's path."""
+
+    INFER = b"/infer"
+    GENERATE = b"/generate"
+    GENERATE_STREAM = b"/generate_stream"
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is worth something before it is whole."""
+        return self is Operation.GENERATE_STREAM
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An action, and the slug (`owner/model`) that it names."""
+    """An action, and the slug (`owner/model`) that it names; `operation` is that of INFER."""
 
     action: Action
     slug: str = ""
+    operation: Operation = Operation.INFER
 
 
 _MODEL: Final = re.compile(
-    rb"/v2/models/(%s)\.(%s)(/infer|/ready|)" % (SLUG_PART.encode(), SLUG_PART.encode()), re.ASCII
+    rb"/v2/models/(%s)\.(%s)(|/ready|%s)"
+    % (SLUG_PART.encode(), SLUG_PART.encode(), b"|".join(operation.value for operation in Operation)),
+    re.ASCII,
 )
 _MODEL_ACTION: Final = {
-    (b"POST", b"/infer"): Action.INFER,
     (b"GET", b"/ready"): Action.MODEL_READY,
     (b"GET", b""): Action.MODEL_METADATA,
-}
+} | {(b"POST", operation.value): Action.INFER for operation in Operation}
 _FIXED: Final = {
     (b"GET", b"/v2/health/live"): Route(Action.LIVE),
     (b"GET", b"/v2/health/ready"): Route(Action.READY),
@@ -52,5 +67,9 @@ def find_route(method: bytes, target: bytes) -> Route | None:
     match = _MODEL.fullmatch(target)
     if match is None:
         return None
-    action = _MODEL_ACTION.get((method, match.group(3)))
-    return None if action is None else Route(action, f"{match.group(1).decode()}/{match.group(2).decode()}")
+    owner, model, rest = match.groups()
+    action = _MODEL_ACTION.get((method, rest))
+    if action is None:
+        return None
+    slug = f"{owner.decode()}/{model.decode()}"
+    return Route(action, slug, Operation(rest)) if action is Action.INFER else Route(action, slug)

@@ -28,7 +28,13 @@ from licet_gateway.testing.licensing import Right, ScriptedLicensing, scripted_l
 from licet_gateway.testing.loaded import LoadedModel
 from licet_gateway.testing.wire import Response
 
-RULES = {"identity": "request", "echo": "rows:INPUT0", "rows": "rows:X", "gated": "request"}
+RULES = {
+    "identity": "request",
+    "echo": "rows:INPUT0",
+    "rows": "rows:X",
+    "gated": "request",
+    "stream": "request",
+}
 
 
 @dataclass

@@ -40,12 +40,22 @@ class Wire:
     async def receive(self) -> Response:
         """The next response. Raises IncompleteReadError where the connection ends first."""
         async with asyncio.timeout(READ_TIMEOUT_S):
+            status, headers = await self.receive_head()
+            return Response(status, headers, await self._body(headers))
+
+    async def receive_head(self) -> tuple[int, dict[str, str]]:
+        """Status and headers of the next response; its body is still to come."""
+        async with asyncio.timeout(READ_TIMEOUT_S):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            status_line, *lines = head.split("\r\n")[:-2]
-            headers = {
-                name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
-            }
-            return Response(int(status_line.split()[1]), headers, await self._body(headers))
+        status_line, *lines = head.split("\r\n")[:-2]
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        return int(status_line.split()[1]), headers
+
+    async def receive_chunk(self) -> bytes:
+        """The next chunk of a chunked body; empty at its end."""
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            size = int(await self._reader.readuntil(b"\r\n"), 16)
+            return (await self._reader.readexactly(size + 2))[:size]
 
     async def ended(self) -> bool:
         """Whether the server closes the connection without sending more."""
@@ -69,10 +79,8 @@ class Wire:
         if headers.get("transfer-encoding") != "chunked":
             return await self._reader.readexactly(int(headers.get("content-length", "0")))
         parts = []
-        while size := int(await self._reader.readuntil(b"\r\n"), 16):
-            parts.append(await self._reader.readexactly(size))
-            await self._reader.readexactly(2)
-        await self._reader.readexactly(2)
+        while part := await self.receive_chunk():
+            parts.append(part)
         return b"".join(parts)
 
 
