@@ -30,7 +30,7 @@ COVERAGE_FILE = CONTRACTS / "out/lcov.info"
 FINDINGS_FILE = CONTRACTS / "out/slither.json"
 PROOFS_FILE = CONTRACTS / "out/halmos.json"
 # Runs of a fuzz test; runs and calls of a stateful one.
-PROFILES = {"local": (1_000, 64, 50), "ci": (10_000, 100, 100), "deep": (100_000, 100, 100)}
+PROFILES = {"local": (1_000, 48, 50), "ci": (10_000, 100, 100), "deep": (100_000, 100, 100)}
 MAX_CODE_BYTES = 22 * 1024
 MIN_LINES, MIN_BRANCHES = 0.99, 0.95
 MAX_SUPPRESSIONS = 10
