@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import Any
 
 from licet_kit.kafka import Fanout, Message, protobuf
 from licet_kit.logs import get_logger
@@ -13,6 +15,7 @@ from licet_gateway.dataplane.clock import SECOND
 from licet_gateway.dataplane.plane import DataPlane
 from licet_gateway.dataplane.revocations import KEPT_NS
 from licet_gateway.dataplane.versions import VersionState
+from licet_gateway.domain import TokenCaps
 from licet_gateway.settings import GatewaySettings, normal_url
 
 log = get_logger(__name__)
@@ -74,6 +77,15 @@ class Followers:
                 ready=value.state == "ready",
                 metering_rule=value.metering_rule,
                 ordinal=value.version,
+                **_interface(value.schema_json),
             )
         )
         log.info("version.changed", slug=value.slug, version_digest=value.version_digest, state=value.state)
+
+
+def _interface(schema_json: str) -> dict[str, Any]:
+    """The task of a version and its token caps; what an announcement does not say is empty."""
+    schema = json.loads(schema_json or "{}")
+    limits = schema.get("limits") or {}
+    caps = TokenCaps(int(limits.get("max_input_tokens", 0)), int(limits.get("max_output_tokens", 0)))
+    return {"task": str(schema.get("task", "")), "caps": caps}

@@ -15,7 +15,7 @@ from typing import Final
 LEASE_TTL_MAX_MS: Final = 30_000
 
 SLUG_PART: Final = r"[a-z0-9-]{1,39}"
-_RULE: Final = re.compile(r"request|rows:([\x21-\x7e]{1,59})")
+_RULE: Final = re.compile(r"request|bytes|seconds|input_tokens|output_tokens|rows:([\x21-\x7e]{1,59})")
 
 REFUSAL_STATUS: Final = MappingProxyType(
     {
@@ -75,18 +75,50 @@ class Credential:
     session: str = field(default="", repr=False)
 
 
+class Measure(enum.Enum):
+    """What is counted."""
+
+    REQUEST = "request"
+    ROWS = "rows"
+    BYTES = "bytes"
+    SECONDS = "seconds"
+    INPUT_TOKENS = "input_tokens"
+    OUTPUT_TOKENS = "output_tokens"
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether the model's runner counts it, and tells in its answer."""
+        return self is Measure.INPUT_TOKENS or self is Measure.OUTPUT_TOKENS
+
+
 @dataclass(frozen=True, slots=True)
 class MeteringRule:
-    """How units are counted: one a request, or the first dimension of a named input."""
+    """How units are counted: one a request, the first dimension of the input `rows_of`, bytes of the request's body,
+    begun seconds of the inference server's time, or tokens."""
 
     text: str
-    rows_of: str | None
+    measure: Measure
+    rows_of: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> MeteringRule | None:
         """The rule that `text` states, or None where this gateway does not know it (it then serves nothing)."""
         match = _RULE.fullmatch(text)
-        return None if match is None else cls(text, match.group(1))
+        return None if match is None else cls(text, Measure(text.partition(":")[0]), match.group(1))
+
+
+REQUEST_RULE: Final = MeteringRule("request", Measure.REQUEST)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCaps:
+    """The most tokens that one call of a version reads and writes; its runner holds it to them. 0: none are stated."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+NO_CAPS: Final = TokenCaps()
 
 
 @dataclass(frozen=True, slots=True)

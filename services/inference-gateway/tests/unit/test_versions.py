@@ -65,7 +65,7 @@ def test_a_server_that_is_not_ours_is_never_called() -> None:
 
 
 def test_a_rule_that_is_not_known_is_not_served() -> None:
-    assert registry(replace(FIRST, metering_rule="output_tokens")).newest("acme/risk") is None
+    assert registry(replace(FIRST, metering_rule="joules")).newest("acme/risk") is None
 
 
 def test_a_version_belongs_to_its_model_alone() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from licet_gateway.dataplane.counting import COUNTED_MAX, BodyTokens, EventTokens, TokenCount
 from licet_gateway.dataplane.events import LastEvent
 from licet_gateway.dataplane.refusals import UNLOADED
 from licet_gateway.dataplane.replies import CLOSE
 from licet_gateway.dataplane.routes import Operation
-from licet_gateway.domain import Outcome, request_id
+from licet_gateway.domain import Measure, Outcome
 
 if TYPE_CHECKING:
-    from licet_gateway.dataplane.client import ClientConnection
     from licet_gateway.dataplane.http import ResponseHead
+    from licet_gateway.dataplane.http_call import HttpCall
     from licet_gateway.dataplane.lease import Lease
+    from licet_gateway.dataplane.tally import Tally
 
 # An error of Triton is a line of text; what is longer is cut off.
 ERROR_MAX: Final = 64 * 1024
@@ -22,22 +24,28 @@ _UNKNOWN_MODEL: Final = b'{"error":"Request for unknown model'
 
 
 class Answer:
-    """Collects an error whole, because it may have to be told in other words; streams everything else."""
+    """Collects an error whole, because it may have to be told in other words, and what is to be counted before it may
+    leave; streams everything else."""
 
     __slots__ = (
+        "_call",
         "_client",
+        "_count",
         "_ended",
         "_ends_at",
         "_error",
         "_hash",
         "_head",
+        "_held",
         "_last_event",
         "_lease",
+        "_measure",
         "_name",
+        "_operation",
         "_pending",
         "_received",
         "_starts_at",
-        "_units",
+        "_tally",
         "bytes_out",
         "started",
     )
@@ -45,12 +53,18 @@ class Answer:
     _head: ResponseHead
 
     def __init__(
-        self, client: ClientConnection, lease: Lease, sequence: int, units: int, operation: Operation
+        self, call: HttpCall, lease: Lease, name: str, tally: Tally, operation: Operation, measure: Measure
     ) -> None:
-        self._client = client
+        self._call = call
+        self._client = call.client
         self._lease = lease
-        self._units = units
-        self._name = request_id(lease.terms.lease_id, sequence).encode()
+        self._tally = tally
+        self._operation = operation
+        self._measure = measure
+        self._count: TokenCount | None = None
+        # The body, where all of it is needed to say what it costs.
+        self._held: list[bytes] | None = None
+        self._name = name.encode()
         self._hash = hashlib.sha256(self._name)
         self._error = b""
         # Where an error may follow a head that says 200.
@@ -72,7 +86,11 @@ class Answer:
 
     def start(self, head: ResponseHead) -> None:
         self._head = head
-        if self.ok:
+        if not self.ok:
+            return
+        if self._measure.of_tokens:
+            self._count_tokens(head)
+        if self._held is None:
             self._pending = self._render_head(head)
 
     @property
@@ -91,12 +109,12 @@ class Answer:
         `cut` is the outcome of an answer that is not whole.
         """
         if self.whole:
-            return Outcome.OK, self._units
+            return Outcome.OK, self._tally.total
         handed = min(self._client.handed() - self._starts_at, self.bytes_out)
         if not self.started or handed <= 0:
             return cut, 0
         size = self._head.content_length or self._received
-        return cut, -(-self._units * handed // size)
+        return cut, self._tally.part(self._client.handed(), handed, size)
 
     def add(self, data: bytes, *, wanted: bool) -> None:
         """More of the body; not `wanted` where nobody is left to take it."""
@@ -110,14 +128,27 @@ class Answer:
             return
         if self._last_event is not None:
             self._last_event.add(data)
-        if self._head.content_length is None:
-            data = b"%x\r\n%s\r\n" % (len(data), data)
-        if self._pending:
-            self._ends_at = self._client.written
-            self._starts_at = self._ends_at + len(self._pending)
-            data, self._pending = self._pending + data, b""
-            self.started = True
-        self._write(data)
+        if self._count is not None:
+            self._count.add(data)
+        if self._held is None:
+            self._hand_on(data)
+        elif self._received <= COUNTED_MAX:
+            self._held.append(data)
+
+    def complete(self) -> bool:
+        """The body has come to its end, and what it costs is known; false where it does not say that."""
+        tokens = None
+        if self._count is not None and not self.failed:
+            tokens = self._count.tokens
+            if tokens is None:
+                return False
+        self._tally.settle(tokens)
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._pending = self._render_head(self._head)
+            if body := b"".join(held):
+                self._hand_on(body)
+        return True
 
     def end(self) -> None:
         """The answer is whole."""
@@ -136,7 +167,7 @@ class Answer:
         if self._error.startswith(_UNKNOWN_MODEL):
             self._client.refuse(UNLOADED, request_id=self._name.decode())
             return
-        self._units = 0
+        self._tally.total = 0
         headers = self._own_headers() + self._head.relayed
         self._client.reply(
             b"HTTP/1.1 %d %s\r\n%s%sContent-Length: %d\r\n\r\n%s"
@@ -154,9 +185,42 @@ class Answer:
         """sha256(request id ‖ response body) of what was handed on."""
         return self._hash.digest()
 
+    def _count_tokens(self, head: ResponseHead) -> None:
+        if self._operation is Operation.INFER:
+            self._count = BodyTokens(self._measure, head.json_bytes)
+        else:
+            self._count = EventTokens(self._measure)
+        if not self._operation.streams:
+            self._held = []
+
+    def _hand_on(self, data: bytes) -> None:
+        if self._head.content_length is None:
+            data = b"%x\r\n%s\r\n" % (len(data), data)
+        if self._pending:
+            self._ends_at = self._client.written
+            self._starts_at = self._ends_at + len(self._pending)
+            data, self._pending = self._pending + data, b""
+            self.started = True
+        if self._operation.streams:
+            self._tell_progress(self._ends_at + len(data))
+        self._write(data)
+
+    def _tell_progress(self, end: int) -> None:
+        """Before they leave: what the bytes up to `end` cost."""
+        if self._count is not None:
+            self._tally.mark(end, self._count.tokens or 0)
+        self._call.progressed(self._tally.by_now())
+
     def _write(self, data: bytes) -> None:
         self._ends_at += len(data)
         self._client.write(data)
+
+    @property
+    def _unknown_yet(self) -> bool:
+        """Whether the head leaves before it is known what the answer costs."""
+        if self._measure is Measure.SECONDS:
+            return True
+        return self._count is not None and self._operation.streams
 
     def _render_head(self, head: ResponseHead) -> bytes:
         framing = (
@@ -177,15 +241,16 @@ class Answer:
         lease = self._lease
         headers = (
             b"x-licet-request-id: %s\r\nx-licet-decision-id: %s\r\nx-licet-receipt-id: %s\r\n"
-            b"x-licet-units: %d\r\nx-licet-units-remaining: %d\r\n"
+            b"x-licet-units-remaining: %d\r\n"
             % (
                 self._name,
                 lease.terms.decision_id.encode(),
                 self._name,
-                self._units,
                 lease.units_remaining + lease.available,
             )
         )
+        if not self._unknown_yet:
+            headers += b"x-licet-units: %d\r\n" % self._tally.total
         rate = lease.limits.requests_per_s
         if not rate:
             return headers

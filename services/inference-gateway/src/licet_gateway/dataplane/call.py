@@ -1,8 +1,7 @@
-"""One inference call, from its head to its usage record.
+"""One inference call, from its units to its usage record, whatever protocols its two sides speak.
 
 GATHERING → (units known) → LEASING → CONNECTING → OPENING → RUNNING → DONE. Nothing goes upstream before the open entry
-is on disk, and every way out gives back what was held. A body that fits HOLD_MAX is sent when it is whole, so that a
-slow or vanishing client never occupies Triton; a longer one is spliced as it comes.
+is on disk, and every way out gives back what was held.
 """
 
 from __future__ import annotations
@@ -11,187 +10,188 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from licet_gateway.dataplane import metering
-from licet_gateway.dataplane.answer import Answer
-from licet_gateway.dataplane.clock import now_ns
-from licet_gateway.dataplane.ending import ended_call
-from licet_gateway.dataplane.forwarding import Sent, call_head
-from licet_gateway.dataplane.gathering import Gathered
+from licet_gateway.dataplane.clock import MS, now_ns
 from licet_gateway.dataplane.lease import Lease
-from licet_gateway.dataplane.refusals import (
-    LEASE_DIED,
-    LOG_FULL,
-    NOT_READY,
-    RULE_DIFFERS,
-    UPSTREAM_FULL,
-    body_too_large,
-    revoked,
-)
-from licet_gateway.dataplane.replies import CONTINUE, render_fields
-from licet_gateway.dataplane.routes import Route
+from licet_gateway.dataplane.refusals import LEASE_DIED, LOG_FULL, NOT_READY, RULE_DIFFERS, UPSTREAM_FULL
 from licet_gateway.dataplane.stage import Stage
-from licet_gateway.domain import Credential, MeteringRule, Outcome, Refusal, request_id
-from licet_gateway.telemetry import end_refused_span, end_span, traceparent_of
+from licet_gateway.domain import (
+    NO_CAPS,
+    REQUEST_RULE,
+    CallRecord,
+    Credential,
+    MeteringRule,
+    Outcome,
+    Refusal,
+    TokenCaps,
+    request_id,
+)
+from licet_gateway.telemetry import end_refused_span, end_span
 
 if TYPE_CHECKING:
-    from licet_gateway.dataplane.client import ClientConnection
-    from licet_gateway.dataplane.http import RequestHead, ResponseHead
+    from collections.abc import Mapping
+
     from licet_gateway.dataplane.plane import DataPlane
-    from licet_gateway.dataplane.upstream import UpstreamConnection, UpstreamPool
     from licet_gateway.dataplane.versions import PinnedVersion
 
 # A lease that died, or whose version went, between two steps of one call is replaced so often; then the call fails.
 RESTARTS_MAX: Final = 2
+# What a stream has come to cost is written down when it grew by so much, or after so long.
+PROGRESS_UNITS: Final = 16
+PROGRESS_NS: Final = 100 * MS
 
 
 class Call:
-    """Acts for one request. The client connection feeds it; the lease book, the pool and Triton answer it."""
+    """Acts for one request: its protocol's side of it is a subclass. The lease book, the pool and Triton answer it."""
 
     __slots__ = (
-        "_answer",
+        "_caller",
         "_client_gone",
-        "_connection",
-        "_credential",
-        "_gathered",
-        "_head",
         "_held_units",
         "_lease",
         "_plane",
-        "_pool",
         "_request_whole",
         "_restarts",
-        "_route",
         "_rule",
-        "_sent",
         "_sequence",
         "_size",
+        "_slug",
         "_span",
         "_started_ns",
+        "_told_ns",
+        "_told_units",
         "_version",
-        "client",
         "deadline_ns",
         "stage",
     )
 
-    _pool: UpstreamPool
-    _connection: UpstreamConnection
     _version: PinnedVersion
     _lease: Lease
 
     def __init__(
-        self, plane: DataPlane, client: ClientConnection, head: RequestHead, route: Route, caller: Credential
+        self, plane: DataPlane, slug: str, caller: Credential, traced: Mapping[bytes, bytes]
     ) -> None:
         self._plane = plane
-        self.client = client
-        self._head = head
-        self._route = route
-        self._credential = caller
+        self._slug = slug
+        self._caller = caller
         self.stage = Stage.GATHERING
-        self._gathered = Gathered(head.fields, route.operation)
+        # Bytes of the request's body so far.
         self._size = 0
         self._request_whole = False
         self._client_gone = False
         self._restarts = 0
         self._held_units = 0
         self._sequence = 0
-        self._sent: Sent | None = None
-        self._answer: Answer | None = None
-        newest = plane.versions.newest(route.slug)
+        self._told_ns = self._told_units = 0
+        newest = plane.versions.newest(slug)
         # An unknown model still gets licensing's answer first; the rule then does not matter.
-        self._rule = MeteringRule("request", None) if newest is None else newest.rule
-        self._span = plane.tracer.start(head.fields, route.slug)
+        self._rule: MeteringRule = REQUEST_RULE if newest is None else newest.rule
+        self._span = plane.tracer.start(traced, slug)
         self.deadline_ns = now_ns() + plane.call_timeout_ns
-        if head.expects_continue:
-            client.write(CONTINUE)
+
+    # --- what a protocol supplies
 
     @property
     def answer_started(self) -> bool:
         """Whether the client was sent a part of the answer."""
-        return self._answer is not None and self._answer.started
+        raise NotImplementedError
 
-    # --- the request
+    @property
+    def settled(self) -> bool:
+        """Whether it is certain what of the answer was handed over."""
+        raise NotImplementedError
 
-    def on_body(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > self._plane.max_body_bytes:
-            self._too_large()
-        elif self._sent is not None and self.stage is Stage.RUNNING:
-            self._sent.add(data)
-        elif self.stage is not Stage.DONE:
-            enough = self._gathered.add(data)
-            if self.stage is not Stage.GATHERING:
-                self.client.pause_reading()
-            elif enough:
-                self._count()
+    def count_unsettled(self, change: int) -> None:
+        """The client's connection holds one more answer, or one fewer, that is written and not yet charged."""
+        raise NotImplementedError
 
-    def on_end(self) -> None:
-        self._request_whole = True
-        if self._sent is not None and self.stage is Stage.RUNNING:
-            self._sent.end()
-        elif self.stage is Stage.GATHERING:
-            self._count()
+    def _units(self, caps: TokenCaps) -> int | None:
+        """Units to hold by the rule, by what is read; None while that does not tell. Raises NotMetered."""
+        raise NotImplementedError
 
-    def on_client_gone(self) -> None:
-        """Nobody is left to answer. What Triton has whole it may finish, unless it streams."""
-        self._client_gone = True
-        if self.stage is not Stage.RUNNING:
-            self._withdraw()
-        elif self._request_whole and not self._route.operation.streams:
-            self._connection.resume_reading()
-        else:
-            self._connection.abort()
-            self._finish_handed()
+    def _hold_request(self) -> None:
+        """The call waits: no more of the request is wanted."""
+        raise NotImplementedError
 
-    def on_client_full(self) -> None:
-        if self.stage is Stage.RUNNING:
-            self._connection.pause_reading()
+    def _resume_request(self) -> None:
+        """More of the request is wanted."""
+        raise NotImplementedError
 
-    def on_client_drained(self) -> None:
-        if self.stage is Stage.RUNNING:
-            self._connection.resume_reading()
+    def _acquire(self) -> bool:
+        """Asks for a place at Triton, given by `_placed` or `_displaced`; false where too many wait for one."""
+        raise NotImplementedError
 
-    def _too_large(self) -> None:
-        refusal = body_too_large(self._plane.max_body_bytes)
-        if self.stage is Stage.RUNNING:
-            self._connection.abort()
-            self._finish(Outcome.ABORTED, 0)
-            self._refuse_begun(refusal)
-        elif self.stage is not Stage.DONE:
-            self._withdraw()
-            self.client.refuse(refusal)
+    def _stop_acquiring(self) -> None:
+        """Leaves the queue for a place."""
+        raise NotImplementedError
+
+    def _put_back(self) -> None:
+        """The place is not used."""
+        raise NotImplementedError
+
+    def _run(self) -> None:
+        """The open entry is on disk: the request leaves."""
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        """What Triton would still say belongs to nobody."""
+        raise NotImplementedError
+
+    def _refuse(self, refusal: Refusal, name: str = "") -> None:
+        """Tells the client; the call may have a name already."""
+        raise NotImplementedError
+
+    def _tell_failure(self, status: int, reason: str) -> None:
+        raise NotImplementedError
+
+    def _cut_answer(self) -> None:
+        """The answer cannot be completed: the client must not take it for whole."""
+        raise NotImplementedError
+
+    def _charge(self, cut: Outcome = Outcome.CLIENT_GONE) -> tuple[Outcome, int]:
+        """What the call costs by now; `cut` is the outcome of an answer that is not whole."""
+        raise NotImplementedError
+
+    def _record(self, outcome: Outcome, units: int) -> CallRecord:
+        raise NotImplementedError
+
+    def _worth_its_part(self) -> bool:
+        """Whether a part of the answer is due although it took too long."""
+        raise NotImplementedError
 
     # --- units and lease
 
     def _count(self) -> None:
+        newest = self._plane.versions.newest(self._slug)
         try:
-            units = self._gathered.units(self._rule, whole=self._request_whole)
+            units = self._units(NO_CAPS if newest is None else newest.caps)
         except metering.NotMetered as error:
             self.stage = Stage.DONE
-            self.client.fail(400, str(error))
+            self._tell_failure(400, str(error))
             return
         if units is None:
             return
         self._held_units = units
         self.stage = Stage.LEASING
-        taken = self._plane.book.reserve(self._credential, self._route.slug, units, self)
+        taken = self._plane.book.reserve(self._caller, self._slug, units, self)
         if isinstance(taken, Refusal):
             self.refused(taken)
         elif taken is not None:
             self.leased(taken)
         elif not self._request_whole:
-            self.client.pause_reading()
+            self._hold_request()
 
     def refused(self, refusal: Refusal) -> None:
         """The lease book's answer to a call that waited, or licensing's."""
         self.stage = Stage.DONE
         if self._span is not None:
             end_refused_span(self._span, refusal.code)
-        self.client.refuse(refusal)
+        self._refuse(refusal)
 
     def leased(self, lease: Lease) -> None:
         """Units are held: from here on every way out gives them back or records them."""
         self._lease = lease
         terms = lease.terms
-        version = self._plane.versions.find(self._route.slug, terms.version_digest)
+        version = self._plane.versions.find(self._slug, terms.version_digest)
         if version is None:
             # Perhaps the active version changed after this lease was made: then a new lease names the new one.
             lease.renewable = False
@@ -204,17 +204,19 @@ class Call:
             self._give_up_or_restart(RULE_DIFFERS)
         else:
             self._version = version
-            self._connect()
+            self.stage = Stage.CONNECTING
+            if not self._acquire():
+                self._give_up(UPSTREAM_FULL)
 
     def _give_up_or_restart(self, refusal: Refusal) -> None:
-        if self._restarts >= RESTARTS_MAX or self._plane.versions.newest(self._route.slug) is None:
+        if self._restarts >= RESTARTS_MAX or self._plane.versions.newest(self._slug) is None:
             self._give_up(refusal)
             return
         self._restarts += 1
         self._plane.book.release(self._lease, self._held_units)
         self.stage = Stage.GATHERING
         # The other rule may need bytes that were not read while the call waited.
-        self.client.resume_reading()
+        self._resume_request()
         self._count()
 
     def _give_up(self, refusal: Refusal) -> None:
@@ -224,9 +226,9 @@ class Call:
     def _withdraw(self) -> None:
         """Leaves whatever queue the call stands in."""
         if self.stage is Stage.LEASING:
-            self._plane.book.stop_waiting(self._credential, self._route.slug, self)
+            self._plane.book.stop_waiting(self._caller, self._slug, self)
         elif self.stage is Stage.CONNECTING:
-            self._pool.stop_waiting(self)
+            self._stop_acquiring()
             self._plane.book.release(self._lease, self._held_units)
         elif self.stage is Stage.OPENING:
             self._client_gone = True
@@ -235,105 +237,32 @@ class Call:
 
     # --- upstream
 
-    def _connect(self) -> None:
-        self.stage = Stage.CONNECTING
-        self._pool = self._plane.pick_pool(self._version)
-        if not self._pool.acquire(self):
-            self._give_up(UPSTREAM_FULL)
-
-    def on_connected(self, connection: UpstreamConnection) -> None:
+    def _placed(self) -> None:
+        """There is a place at Triton: the call gets its name, and waits until that is written down."""
         self._started_ns = time.time_ns()
         sequence = self._plane.book.begin(self._lease, self._started_ns)
         if sequence is None:
-            connection.pool.release(connection)
+            self._put_back()
             self._give_up_or_restart(LEASE_DIED)
             return
         self._sequence = sequence
-        self._connection = connection
         self.stage = Stage.OPENING
-        connection.begin(self)
         self._plane.start_when_written(self)
 
     def opened(self, *, written: bool) -> None:
         """The open entry is on disk, or the disk refused it: only now may the first byte leave."""
         if self.stage is not Stage.OPENING:
             return
-        if not written or self._client_gone or not self._lease.alive(now_ns()):
-            self._connection.unused()
-            outcome = Outcome.CLIENT_GONE if self._client_gone else Outcome.ABORTED
-            self._finish(outcome, 0)
-            if not self._client_gone:
-                self._refuse_begun(LEASE_DIED if written else LOG_FULL)
+        if written and not self._client_gone and self._lease.alive(now_ns()):
+            self.stage = Stage.RUNNING
+            self._run()
             return
-        self.stage = Stage.RUNNING
-        self._answer = Answer(
-            self.client, self._lease, self._sequence, self._held_units, self._route.operation
-        )
-        self._sent = Sent(self._connection, self._name, chunked=self._head.chunked)
-        self._sent.begin(self._upstream_head(), self._gathered.take(), whole=self._request_whole)
-        if self._head.chunked or not self._request_whole:
-            self.client.resume_reading()
+        self._put_back()
+        self._finish(Outcome.CLIENT_GONE if self._client_gone else Outcome.ABORTED, 0)
+        if not self._client_gone:
+            self._refuse_begun(LEASE_DIED if written else LOG_FULL)
 
-    def _upstream_head(self) -> bytes:
-        fields = self.client.forwarded_fields
-        if self._span is not None:
-            fields = render_fields({**self._head.fields, b"traceparent": traceparent_of(self._span)})
-        target = self._version.path + self._route.operation.value
-        return call_head(self._head, target, authority=self._connection.pool.authority, fields=fields)
-
-    def on_upstream_full(self) -> None:
-        self.client.pause_reading()
-
-    def on_upstream_drained(self) -> None:
-        self.client.resume_reading()
-
-    # --- the response
-
-    def on_response_head(self, head: ResponseHead) -> None:
-        if self._answer is not None:
-            self._answer.start(head)
-
-    def on_response_body(self, data: bytes) -> None:
-        if self._answer is None:
-            return
-        if self._route.operation.streams and self._lease.dead_code is not None:
-            # The right fell while its stream ran.
-            self._connection.abort()
-            self._finish(*self._answer.charge(Outcome.CANCELLED))
-            self._refuse_begun(revoked(self._lease.dead_code))
-        else:
-            self._answer.add(data, wanted=not self._client_gone)
-
-    def on_response_end(self) -> None:
-        answer = self._answer
-        if answer is None or self.stage is not Stage.RUNNING:
-            return
-        if self._request_whole:
-            self._connection.pool.release(self._connection)
-        else:
-            # Triton answered before it had the whole request: the rest of it would be read as the next one.
-            self._connection.abort()
-            self.client.close_after_answer()
-        if self._client_gone:
-            self._finish_handed()
-        elif not answer.ok:
-            self._finish(Outcome.UPSTREAM_ERROR, 0)
-            answer.send_error()
-        elif answer.failed:
-            self._finish(Outcome.UPSTREAM_ERROR, 0)
-            answer.end()
-        else:
-            self.stage = Stage.DONE
-            self._plane.settle_when_handed_over(self)
-            answer.end()
-
-    def settle(self) -> bool:
-        """Records the call if its whole answer is with the client's socket, or never will be."""
-        if settled := self.client.gone or (self._answer is not None and self._answer.whole):
-            self._finish_handed()
-        return settled
-
-    def on_lost(self, reason: str) -> None:
+    def _displaced(self, reason: str) -> None:
         """The connection to Triton failed, or could not be made."""
         if self.stage is Stage.CONNECTING:
             self._give_up(NOT_READY)
@@ -344,25 +273,47 @@ class Call:
         elif self.stage is Stage.RUNNING:
             self._fail(502, reason)
 
+    # --- the end
+
+    def progressed(self, units: int) -> None:
+        """A part of a streamed answer leaves: what it has come to cost outlives this process."""
+        if units <= self._told_units:
+            return
+        now = now_ns()
+        if units - self._told_units >= PROGRESS_UNITS or now - self._told_ns >= PROGRESS_NS:
+            self._told_units, self._told_ns = units, now
+            self._plane.book.progress(self._lease, self._sequence, units)
+
+    def settle(self) -> bool:
+        """Records the call if its whole answer is with the client's socket, or never will be."""
+        if settled := self.settled:
+            self._finish_handed()
+        return settled
+
     def on_deadline(self) -> None:
         """The call took longer than the gateway allows."""
         if self.stage is Stage.RUNNING:
-            self._connection.abort()
-            # What was taken of a stream was worth it, whoever was slow.
-            taken = self._route.operation.streams or self.client.handed() < self.client.written
-            self._fail(504, "the inference server did not answer in time", due=self.answer_started and taken)
+            self._stop()
+            due = self.answer_started and self._worth_its_part()
+            self._fail(504, "the inference server did not answer in time", due=due)
         elif self.stage is Stage.DONE:
-            self.client.abort()
+            self._cut_answer()
         elif self.stage is Stage.CONNECTING:
             self._withdraw()
-            self.client.refuse(NOT_READY)
+            self._refuse(NOT_READY)
+
+    def _cut_short(self, refusal: Refusal) -> None:
+        """The right fell while its answer was streamed."""
+        self._stop()
+        self._finish(*self._charge(Outcome.CANCELLED))
+        self._refuse_begun(refusal)
 
     def _refuse_begun(self, refusal: Refusal) -> None:
         """Refuses a call that has a name already; one that was answered in part is cut instead."""
         if self.answer_started:
-            self.client.abort()
+            self._cut_answer()
         else:
-            self.client.refuse(refusal, request_id=self._name)
+            self._refuse(refusal, self._name)
 
     def _fail(self, status: int, reason: str, *, due: bool = False) -> None:
         """Free, unless the client left, or what it took is `due`."""
@@ -371,30 +322,20 @@ class Call:
         else:
             self._finish(Outcome.UPSTREAM_ERROR, 0)
         if self.answer_started:
-            self.client.abort()
+            self._cut_answer()
         elif not self._client_gone:
-            self.client.fail(status, reason)
+            self._tell_failure(status, reason)
 
     @property
     def _name(self) -> str:
         return request_id(self._lease.terms.lease_id, self._sequence)
 
     def _finish_handed(self) -> None:
-        if self._answer is not None:
-            self._finish(*self._answer.charge())
+        self._finish(*self._charge())
 
     def _finish(self, outcome: Outcome, units: int) -> None:
         self.stage = Stage.DONE
-        record = ended_call(
-            outcome,
-            units,
-            name=self._name,
-            sequence=self._sequence,
-            started_ns=self._started_ns,
-            bytes_in=self._size,
-            request=self._sent,
-            answer=self._answer,
-        )
+        record = self._record(outcome, units)
         if self._span is not None:
             end_span(self._span, self._lease.terms, record)
         self._plane.record(self, self._lease, self._held_units, record)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 from licet_gateway.dataplane import replies
 from licet_gateway.dataplane.acknowledged import acknowledged_bytes, stop_sending
-from licet_gateway.dataplane.call import Call
 from licet_gateway.dataplane.clock import SECOND, now_ns
 from licet_gateway.dataplane.gathering import unmetered
 from licet_gateway.dataplane.http import HttpError, RequestHead
+from licet_gateway.dataplane.http_call import HttpCall
 from licet_gateway.dataplane.known_head import KnownHead
 from licet_gateway.dataplane.reader import BACKLOG_MAX, RequestReader
 from licet_gateway.dataplane.refusals import TOO_MANY_CLIENTS
@@ -68,7 +68,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._reader = RequestReader(self)
-        self._call: Call | None = None
+        self._call: HttpCall | None = None
         # Whether the current request is answered, and whether it was read to its end.
         self._answered = self._request_whole = True
         self._closing = self._lingering = self._paused = False
@@ -257,7 +257,7 @@ class ClientConnection(asyncio.Protocol):
         elif not self._request_whole and not self._paused and now - self._read_ns > BODY_TIMEOUT_NS:
             self._reject(HttpError(408, "the request body stopped coming"))
 
-    def _end_waiting(self, call: Call) -> None:
+    def _end_waiting(self, call: HttpCall) -> None:
         if call.stage is Stage.GATHERING:
             self._reject(HttpError(408, "the request body came too slowly"))
         else:

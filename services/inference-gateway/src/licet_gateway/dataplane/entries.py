@@ -3,6 +3,7 @@
 A batch is one write(2). `<u32 length><u32 crc32>` then entries; an entry starts with its kind:
 LEASE  u32 ref · u64 last sequence, logged · u32 n · n bytes of JSON   what records repeat, once a lease and segment
 OPEN   u32 ref · u64 sequence · u64 started                       before the first byte of the call reaches Triton
+PROGRESS  u32 ref · u64 sequence · u64 units, in all so far          while an answer is streamed
 CLOSE  u32 ref · u64 sequence · u8 outcome · u8 last · u64 units, started, ended, bytes in, bytes out · 2 of 32 bytes
 Times are Unix nanoseconds. Integers are little-endian.
 """
@@ -22,11 +23,13 @@ from licet_gateway.domain import CallRecord, LeaseTerms, Limits, Outcome
 _BATCH: Final = struct.Struct("<II")
 _LEASE: Final = struct.Struct("<BIQQI")
 _OPEN: Final = struct.Struct("<BIQQ")
+_PROGRESS: Final = struct.Struct("<BIQQ")
 _CLOSE: Final = struct.Struct("<BIQBBQQQQQ32s32s")
 _KIND_LEASE: Final = 1
 _KIND_OPEN: Final = 2
 _KIND_CLOSE: Final = 3
-_KINDS: Final = frozenset({_KIND_LEASE, _KIND_OPEN, _KIND_CLOSE})
+_KIND_PROGRESS: Final = 4
+_KINDS: Final = frozenset({_KIND_LEASE, _KIND_OPEN, _KIND_CLOSE, _KIND_PROGRESS})
 
 # A longer batch is not ours: what is read is not the log.
 BATCH_MAX: Final = 64 * 1024 * 1024
@@ -52,12 +55,19 @@ class OpenEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgressEntry:
+    ref: int
+    sequence: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
 class CloseEntry:
     ref: int
     record: CallRecord
 
 
-Entry = LeaseEntry | OpenEntry | CloseEntry
+Entry = LeaseEntry | OpenEntry | ProgressEntry | CloseEntry
 
 
 def lease_entry(ref: int, last_sequence: int, terms: LeaseTerms, logged_ns: int) -> bytes:
@@ -67,6 +77,10 @@ def lease_entry(ref: int, last_sequence: int, terms: LeaseTerms, logged_ns: int)
 
 def open_entry(ref: int, sequence: int, started_ns: int) -> bytes:
     return _OPEN.pack(_KIND_OPEN, ref, sequence, started_ns)
+
+
+def progress_entry(ref: int, sequence: int, units: int) -> bytes:
+    return _PROGRESS.pack(_KIND_PROGRESS, ref, sequence, units)
 
 
 def close_entry(ref: int, record: CallRecord) -> bytes:
@@ -134,6 +148,10 @@ def read_entries(body: bytes) -> Iterator[Entry]:
                     units, *others = rest
                     yield CloseEntry(ref, CallRecord(sequence, units, Outcome(outcome), bool(last), *others))
                     at += _CLOSE.size
+                case 4:
+                    _, ref, sequence, units = _PROGRESS.unpack_from(body, at)
+                    yield ProgressEntry(ref, sequence, units)
+                    at += _PROGRESS.size
                 case kind:
                     raise LogCorrupt(f"unknown kind of entry: {kind}")
     except (struct.error, ValueError, TypeError, KeyError) as error:

@@ -7,7 +7,7 @@ from typing import Final
 
 from licet_gateway.dataplane import metering
 from licet_gateway.dataplane.routes import Operation
-from licet_gateway.domain import MeteringRule
+from licet_gateway.domain import Measure, MeteringRule, TokenCaps
 
 # A body that fits is sent when it is whole; of a longer one this much is held before it is spliced.
 HOLD_MAX: Final = 64 * 1024
@@ -28,11 +28,16 @@ def unmetered(fields: Mapping[bytes, bytes], operation: Operation) -> tuple[int,
 class Gathered:
     """Bytes of one body, and the units that they tell."""
 
-    __slots__ = ("_fields", "_operation", "_parts", "_scan_at", "_size")
+    __slots__ = ("_fields", "_length", "_longest_s", "_operation", "_parts", "_scan_at", "_size")
 
-    def __init__(self, fields: Mapping[bytes, bytes], operation: Operation) -> None:
+    def __init__(
+        self, fields: Mapping[bytes, bytes], operation: Operation, length: int | None, longest_s: int
+    ) -> None:
         self._fields = fields
         self._operation = operation
+        # Of the whole body, where its head states it.
+        self._length = length
+        self._longest_s = longest_s
         self._parts: list[bytes] = []
         self._size = 0
         self._scan_at = HOLD_MAX
@@ -49,11 +54,29 @@ class Gathered:
         self._parts = []
         return body
 
-    def units(self, rule: MeteringRule, *, whole: bool) -> int | None:
-        """Units by this rule; None while more bytes are needed. Raises metering.NotMetered."""
-        name = rule.rows_of
-        if name is None:
+    def units(self, rule: MeteringRule, caps: TokenCaps, *, whole: bool) -> int | None:
+        """Units to hold by this rule; None while more bytes are needed. Raises metering.NotMetered."""
+        if rule.measure is Measure.REQUEST:
             return 1
+        if rule.measure is Measure.SECONDS:
+            return self._longest_s
+        if rule.rows_of is not None:
+            return self._rows_once(rule.rows_of, whole=whole)
+        if self._length is None and not whole:
+            if self._size < HOLD_MAX:
+                return None
+            raise metering.NotMetered(
+                f"this model is metered by {rule.text}: of more than {HOLD_MAX} bytes state the Content-Length"
+            )
+        size = self._size if self._length is None else self._length
+        if rule.measure is not Measure.OUTPUT_TOKENS or self._operation is Operation.INFER:
+            return metering.bound(rule.measure, caps, size)
+        # It may ask for fewer tokens than the cap.
+        if not whole:
+            return None if self._size < HOLD_MAX else metering.bound(rule.measure, caps, size)
+        return metering.bound(rule.measure, caps, size, metering.asked_tokens(b"".join(self._parts)))
+
+    def _rows_once(self, name: str, *, whole: bool) -> int | None:
         if self._operation is not Operation.INFER:
             raise metering.NotMetered(
                 f'this model is metered by the rows of "{name}", which only /infer states'

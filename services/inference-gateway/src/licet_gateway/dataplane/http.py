@@ -22,6 +22,7 @@ _VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*"
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/1\.([01])\r\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: (" + _VALUE + rb"))?\r\n")
 _FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb":" + _VALUE + rb"\r\n)*\r\n")
+_JSON_BYTES: Final = re.compile(rb"inference-header-content-length: ([0-9]{1,9})\r\n")
 _FIELD: Final = re.compile(rb"(" + _TOKEN + rb"):(" + _VALUE + rb")\r\n")
 
 # Fields that the gateway reads; two of one of them could be read in two ways, so they are refused.
@@ -89,6 +90,8 @@ class ResponseHead:
     chunked: bool
     keep_alive: bool
     relayed: bytes
+    # Length of the JSON in front of binary tensors, where there are any.
+    json_bytes: int | None = None
 
 
 def find_head_end(buffer: bytes) -> int:
@@ -150,6 +153,8 @@ def parse_response_head(head: bytes) -> ResponseHead:
     chunked = framing.get(b"transfer-encoding", b"").lower() == b"chunked"
     if b"transfer-encoding" in framing and (not chunked or b"content-length" in framing):
         raise HttpError(502, "the inference server's response framing is ambiguous")
+    lines = b"".join(relayed)
+    measured = _JSON_BYTES.search(lines)
     status = int(line.group(1))
     length = 0 if status in (204, 304) else _content_length(framing.get(b"content-length"))
     return ResponseHead(
@@ -158,7 +163,8 @@ def parse_response_head(head: bytes) -> ResponseHead:
         content_length=length,
         chunked=chunked,
         keep_alive=b"close" not in connection and (chunked or length is not None),
-        relayed=b"".join(relayed),
+        relayed=lines,
+        json_bytes=None if measured is None else int(measured.group(1)),
     )
 
 

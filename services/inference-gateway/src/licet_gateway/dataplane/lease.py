@@ -32,6 +32,7 @@ class Lease:
         "lent",
         "limits",
         "pool",
+        "progress",
         "ref",
         "refresh_ns",
         "renewable",
@@ -69,6 +70,8 @@ class Lease:
         self.sequence = 0
         # Start time of the calls that have an open entry but no close entry yet, by sequence.
         self.running: dict[int, int] = {}
+        # Units that those of them have told so far which stream their answers.
+        self.progress: dict[int, int] = {}
         self.retired = False
         self.ended = False
         self.dead_code: str | None = None

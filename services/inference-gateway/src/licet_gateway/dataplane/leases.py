@@ -39,6 +39,7 @@ class Journal(Protocol):
 
     def add_lease(self, lease: Lease) -> None: ...
     def add_open(self, lease: Lease, sequence: int, started_ns: int) -> None: ...
+    def add_progress(self, lease: Lease, sequence: int, units: int) -> None: ...
     def add_close(self, lease: Lease, record: CallRecord) -> None: ...
 
 
@@ -113,9 +114,16 @@ class LeaseBook:
         self._let_go(lease, units, spent=0)
         self._end_if_done(lease)
 
+    def progress(self, lease: Lease, sequence: int, units: int) -> None:
+        """Writes down what a running call costs by now: what it costs if this process dies."""
+        lease.progress[sequence] = units
+        self._journal.add_progress(lease, sequence, units)
+
     def finish(self, lease: Lease, held: int, record: CallRecord) -> None:
         """Writes the close entry of a call, and ends the lease if this was its last one."""
         del lease.running[record.sequence]
+        if lease.progress:
+            lease.progress.pop(record.sequence, None)
         self._let_go(lease, held, spent=record.units)
         if lease.retired and not lease.holders and record.sequence == lease.sequence:
             lease.ended = True

@@ -69,6 +69,9 @@ class Log:
     def add_open(self, lease: Lease, sequence: int, started_ns: int) -> None:
         self._pending.append(entries.open_entry(lease.ref, sequence, started_ns))
 
+    def add_progress(self, lease: Lease, sequence: int, units: int) -> None:
+        self._pending.append(entries.progress_entry(lease.ref, sequence, units))
+
     def add_close(self, lease: Lease, record: CallRecord) -> None:
         self._pending.append(entries.close_entry(lease.ref, record))
 
@@ -133,6 +136,7 @@ class Log:
         for lease in self._live():
             self._pending.append(entries.lease_entry(lease.ref, lease.sequence, lease.terms, now))
             self._pending += [entries.open_entry(lease.ref, s, at) for s, at in lease.running.items()]
+            self._pending += [entries.progress_entry(lease.ref, s, u) for s, u in lease.progress.items()]
         if self._pending:
             self._write()
         self._turn_at = self._size + self._segment_bytes

@@ -10,6 +10,10 @@ import json
 import re
 from typing import Any, Final
 
+from licet_gateway.domain import Measure, TokenCaps
+
+# Tokens that a prompt may have beyond its bytes: what a tokenizer puts around it.
+TOKENS_AROUND: Final = 64
 # Longest JSON that is read to find a shape; a client that puts data before shapes in more than this is refused.
 # Skipping so much of the worst JSON takes a tenth of a second of the loop, before anyone was asked who calls.
 METER_MAX: Final = 256 * 1024
@@ -22,6 +26,32 @@ class NotMetered(Exception):
 
 class _Incomplete(Exception):
     """The scan needs more bytes."""
+
+
+def bound(measure: Measure, caps: TokenCaps, body_bytes: int, asked: int | None = None) -> int:
+    """The most units that a call may come to cost by bytes or tokens; `asked` output tokens at most, if it says so.
+
+    Raises NotMetered where the version states no cap: its tokens have no bound.
+    """
+    if measure is Measure.BYTES:
+        return max(1, body_bytes)
+    cap = caps.input_tokens if measure is Measure.INPUT_TOKENS else caps.output_tokens
+    if cap < 1:
+        raise NotMetered(f"this model is metered by {measure.value} and its manifest states no cap on them")
+    if measure is Measure.INPUT_TOKENS:
+        # No token stands for less than a byte.
+        return min(cap, body_bytes + TOKENS_AROUND)
+    return cap if asked is None else min(cap, asked)
+
+
+def asked_tokens(body: bytes) -> int | None:
+    """`max_tokens` of a generate request, where it says one that a model can keep to, and only once."""
+    try:
+        said = json.loads(body, object_pairs_hook=_unique)
+    except (ValueError, RecursionError, NotMetered):
+        return None
+    asked = said.get("max_tokens") if isinstance(said, dict) else None
+    return asked if type(asked) is int and asked > 0 else None
 
 
 def rows_of_header(header: bytes, name: str) -> int:

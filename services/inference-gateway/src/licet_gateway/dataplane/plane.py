@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from licet_gateway.dataplane.client import ClientConnection
 from licet_gateway.dataplane.clock import SECOND, now_ns
 from licet_gateway.dataplane.counters import Counters
 from licet_gateway.dataplane.http import RequestHead
+from licet_gateway.dataplane.http_call import HttpCall
 from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.leases import LeaseBook, Licensing
 from licet_gateway.dataplane.log import Log
@@ -44,6 +46,8 @@ class DataPlane:
     ) -> None:
         self._limits = limits
         self.call_timeout_ns = int(limits.call_timeout_s * SECOND)
+        # The most seconds that a call can take, the last one begun.
+        self.longest_s = math.ceil(limits.call_timeout_s)
         self.max_body_bytes = limits.max_body_bytes
         self.client_connections = limits.client_connections
         self.counters = Counters(folder)
@@ -86,8 +90,8 @@ class DataPlane:
 
     def new_call(
         self, client: ClientConnection, head: RequestHead, route: Route, credential: Credential
-    ) -> Call:
-        return Call(self, client, head, route, credential)
+    ) -> HttpCall:
+        return HttpCall(self, client, head, route, credential)
 
     def inform(self, client: ClientConnection, route: Route) -> None:
         """Answers every route that is not inference."""
@@ -120,6 +124,10 @@ class DataPlane:
         self.log.add_open(lease, sequence, started_ns)
         self._tick_soon()
 
+    def add_progress(self, lease: Lease, sequence: int, units: int) -> None:
+        self.log.add_progress(lease, sequence, units)
+        self._tick_soon()
+
     def add_close(self, lease: Lease, record: CallRecord) -> None:
         self.log.add_close(lease, record)
         self._tick_soon()
@@ -133,7 +141,7 @@ class DataPlane:
 
     def settle_when_handed_over(self, call: Call) -> None:
         """`settle` is asked until the answer is with the socket, or can never be."""
-        call.client.unsettled += 1
+        call.count_unsettled(1)
         self._written.append(call)
         self._tick_soon()
 
@@ -178,7 +186,7 @@ class DataPlane:
         waiting = []
         for call in self._unsettled:
             if call.settle():
-                call.client.unsettled -= 1
+                call.count_unsettled(-1)
             else:
                 waiting.append(call)
         self._unsettled = waiting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from licet_gateway.domain import MeteringRule, pinned_name
+from licet_gateway.domain import NO_CAPS, MeteringRule, TokenCaps, pinned_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,9 @@ class VersionState:
     ready: bool
     metering_rule: str
     ordinal: int
+    # What the model is for, as its manifest says, and the most tokens of one call.
+    task: str = ""
+    caps: TokenCaps = NO_CAPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class PinnedVersion:
     tritons: tuple[str, ...]
     # The request path up to the model's name, with it.
     path: bytes = field(repr=False)
+    task: str = ""
+    caps: TokenCaps = NO_CAPS
 
 
 class VersionRegistry:
@@ -69,16 +74,17 @@ class VersionRegistry:
 
     def _pin(self, slug: str, digest: str) -> None:
         states = [state for state in self._states[slug, digest].values() if state.ready]
-        rule = MeteringRule.parse(max(states, key=lambda s: s.ordinal).metering_rule) if states else None
+        latest = max(states, key=lambda s: s.ordinal, default=None)
+        rule = MeteringRule.parse(latest.metering_rule) if latest is not None else None
         ready = self._ready.setdefault(slug, {})
         # Popped and set again, so that the last one to become ready is the last in order.
         ready.pop(digest, None)
-        if rule is None:
+        if latest is None or rule is None:
             self._pinned.pop((slug, digest), None)
         else:
             path = f"/v2/models/{pinned_name(slug, digest)}".encode()
             tritons = tuple(sorted(s.triton for s in states))
-            version = PinnedVersion(slug, digest, rule, tritons, path)
+            version = PinnedVersion(slug, digest, rule, tritons, path, latest.task, latest.caps)
             self._pinned[slug, digest] = ready[digest] = version
         if ready:
             self._newest[slug] = next(reversed(ready.values()))

@@ -21,7 +21,7 @@ from typing import Final
 from licet_kit.logs import get_logger
 
 from licet_gateway.dataplane import entries
-from licet_gateway.dataplane.entries import CloseEntry, Entry, LeaseEntry, OpenEntry
+from licet_gateway.dataplane.entries import CloseEntry, Entry, LeaseEntry, OpenEntry, ProgressEntry
 from licet_gateway.dataplane.log import segment_numbers, segment_path
 from licet_gateway.domain import CallRecord, LeaseTerms, Outcome
 from licet_gateway.shipping import aside
@@ -51,6 +51,8 @@ class _Track:
     # The latest time that an entry of the lease names; what is recovered is dated by it.
     latest_ns: int
     running: dict[int, int] = field(default_factory=dict)
+    # Units that running calls have told, by sequence.
+    progress: dict[int, int] = field(default_factory=dict)
     # Whether damage may hide a higher sequence than the last known one.
     unsure: bool = False
 
@@ -96,13 +98,15 @@ class LogReader:
         return bool(self._tracks) and len(later) == 1 and not _begun(segment_path(self.folder, later[0]))
 
     def recover(self) -> list[Finished]:
-        """What the dead worker owed: calls without an end cost nothing, and every lease ends."""
+        """What the dead worker owed: calls without an end cost what they had told, and every lease ends."""
         found = []
         for track in self._tracks.values():
             for sequence, started in sorted(track.running.items()):
-                record = CallRecord(sequence, 0, Outcome.ABORTED, False, started, track.latest_ns)
+                units = track.progress.get(sequence, 0)
+                record = CallRecord(sequence, units, Outcome.ABORTED, False, started, track.latest_ns)
                 found.append(Finished(track.terms, record))
             track.running.clear()
+            track.progress.clear()
             if track.unsure:
                 log.error("usage_log.lease_left_open", lease_id=track.terms.lease_id)
                 continue
@@ -187,6 +191,7 @@ class LogReader:
         for track in self._tracks.values():
             # Each of them may have ended in what is lost; the next segment repeats those that did not.
             track.running.clear()
+            track.progress.clear()
             track.unsure = True
 
     def _follow(self, data: bytes) -> list[Finished]:
@@ -229,6 +234,8 @@ class LogReader:
                     track.unsure = False
                 case OpenEntry(ref, sequence, started_ns):
                     self._open(ref, sequence, started_ns)
+                case ProgressEntry(ref, sequence, units):
+                    self._tell(ref, sequence, units)
                 case CloseEntry(ref, record) if ref in self._tracks:
                     found.append(Finished(self._tracks[ref].terms, record))
                     self._close(ref, record)
@@ -246,9 +253,16 @@ class LogReader:
         # Calls are opened in the order of their sequences: none that is hidden has a higher one.
         track.unsure = False
 
+    def _tell(self, ref: int, sequence: int, units: int) -> None:
+        track = self._tracks.get(ref)
+        # A call whose beginning is lost in damage may have ended there too.
+        if track is not None and sequence in track.running:
+            track.progress[sequence] = units
+
     def _close(self, ref: int, record: CallRecord) -> None:
         track = self._tracks[ref]
         track.running.pop(record.sequence, None)
+        track.progress.pop(record.sequence, None)
         track.last_sequence = max(track.last_sequence, record.sequence)
         track.latest_ns = max(track.latest_ns, record.ended_ns)
         if record.last:

@@ -41,6 +41,7 @@ class Desk:
     asks: list[Ask] = field(default_factory=list)
     returned: list[tuple[str, int, int]] = field(default_factory=list)
     opened: list[tuple[str, int]] = field(default_factory=list)
+    told: list[tuple[str, int, int]] = field(default_factory=list)
     closed: list[tuple[str, CallRecord]] = field(default_factory=list)
 
     def clock(self) -> int:
@@ -57,6 +58,9 @@ class Desk:
 
     def add_open(self, lease: Lease, sequence: int, started_ns: int) -> None:
         self.opened.append((lease.terms.lease_id, sequence))
+
+    def add_progress(self, lease: Lease, sequence: int, units: int) -> None:
+        self.told.append((lease.terms.lease_id, sequence, units))
 
     def add_close(self, lease: Lease, record: CallRecord) -> None:
         self.closed.append((lease.terms.lease_id, record))
