@@ -19,28 +19,33 @@ SMALL = Limits(stream_window=64 * KIB, connection_window=256 * KIB, streams=200)
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
+def same(message: bytes) -> bytes:
+    return message
+
+
 @dataclass
-class Service(grpc.GenericRpcHandler):
+class Service:
     """Echoes; what its calls saw is kept."""
 
     cancelled: int = 0
     begun: int = 0
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def add_to(self, server: grpc.aio.Server) -> None:
         ways = {
-            "/t/Echo": grpc.unary_unary_rpc_method_handler(self.echo),
-            "/t/Fail": grpc.unary_unary_rpc_method_handler(self.fail),
-            "/t/Wait": grpc.unary_unary_rpc_method_handler(self.wait),
-            "/t/Chat": grpc.stream_stream_rpc_method_handler(self.chat),
+            "Echo": grpc.unary_unary_rpc_method_handler(self.echo),
+            "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
+            "Wait": grpc.unary_unary_rpc_method_handler(self.wait),
+            "Chat": grpc.stream_stream_rpc_method_handler(self.chat),
         }
-        return ways.get(str(details.method))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t", ways),))
 
     async def echo(self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
         return request
 
     async def fail(self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        await context.abort(grpc.StatusCode.NOT_FOUND, "no such môdel: 100%\n")
+        context.set_code(grpc.StatusCode.NOT_FOUND)
+        context.set_details("no such môdel: 100%\n")
         return b""
 
     async def wait(self, request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
@@ -66,7 +71,7 @@ class Scene:
     channel: grpc.aio.Channel
 
     def unary(self, name: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:
-        return self.channel.unary_unary(f"/t/{name}")
+        return self.channel.unary_unary(f"/t/{name}", same, same)
 
 
 def address(front: asyncio.Server) -> str:
@@ -78,7 +83,7 @@ def address(front: asyncio.Server) -> str:
 async def scene(limits: Limits | None = None) -> AsyncIterator[Scene]:
     service = Service()
     server = grpc.aio.server(options=OPTIONS)
-    server.add_generic_rpc_handlers((service,))
+    service.add_to(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     relay = Relay("127.0.0.1", port, limits=limits)
@@ -114,13 +119,20 @@ async def test_ten_megabytes_go_there_and_back(limits: Limits | None) -> None:
 
 async def test_a_stream_goes_on_in_both_directions() -> None:
     async with scene() as at:
-        call = at.channel.stream_stream("/t/Chat")(timeout=DEADLINE_S)
-        for number in range(50):
-            await call.write(b"%d" % number)
-            assert await call.read() == b"%d!" % number
-        await call.done_writing()
-        assert await call.read() is grpc.aio.EOF
-        assert await call.code() is grpc.StatusCode.OK
+        questions: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+        async def ask() -> AsyncIterator[bytes]:
+            while (question := await questions.get()) is not None:
+                yield question
+
+        answers = at.channel.stream_stream("/t/Chat", same, same)(ask(), timeout=DEADLINE_S)
+        heard = []
+        questions.put_nowait(b"0")
+        async for answer in answers:
+            heard.append(answer)
+            questions.put_nowait(b"%d" % len(heard) if len(heard) < 50 else None)
+        assert heard == [b"%d!" % number for number in range(50)]
+        assert await answers.code() is grpc.StatusCode.OK
 
 
 async def test_a_cancelled_call_ends_at_the_server_and_leaves_the_others_alone() -> None:
@@ -177,7 +189,7 @@ async def test_without_a_server_a_call_is_unavailable() -> None:
     async with grpc.aio.insecure_channel(address(front)) as channel:
         for _ in range(2):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.unary_unary("/t/Echo")(b"", timeout=DEADLINE_S)
+                await channel.unary_unary("/t/Echo", same, same)(b"", timeout=DEADLINE_S)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     front.close()
     await relay.close()
