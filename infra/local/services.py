@@ -168,6 +168,7 @@ class Services:
     def _gateway(self, name: str) -> dict[str, str]:
         return {
             "TRITON_URLS": self.endpoints["triton"]["http"],
+            "GATEWAY_TRITON_GRPC": self.endpoints["triton"]["grpc"],
             "GATEWAY_WORKER_ID": name,
             "GATEWAY_LICENSING_GRPC": self._urls("licensing")["grpc"],
             "GATEWAY_LOG_DIR": str(self._folder(name)),

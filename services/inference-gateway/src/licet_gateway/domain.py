@@ -175,6 +175,15 @@ class CallRecord:
     response_commitment: bytes = bytes(32)
 
 
+_PUBLIC_NAME: Final = re.compile(rf"({SLUG_PART})\.({SLUG_PART})".encode(), re.ASCII)
+
+
+def slug_of(name: bytes) -> str | None:
+    """`owner/model` of `owner.model`, as KServe routes and messages name it; None where it is no such name."""
+    match = _PUBLIC_NAME.fullmatch(name)
+    return None if match is None else f"{match.group(1).decode()}/{match.group(2).decode()}"
+
+
 def chain_of(grant_id: str) -> str:
     """The id of the chain that a grant stands on: its name begins with it."""
     return grant_id.partition(":")[0]

@@ -31,6 +31,7 @@ LAST_SHIPPING_S = 3.0
 async def build(settings: GatewaySettings, runtime: Runtime) -> AsyncIterator[Sequence[Service]]:
     """Opens what the supervisor needs, and gives its one part: workers first, then the rest of their logs."""
     refuse_taken(settings.host, settings.http_port)
+    refuse_taken(settings.host, settings.grpc_port)
     check_certificates(settings, time.time())
     sealer = Sealer(settings.private_key(), settings.certificates())
     with hold(settings.log_dir):

@@ -41,6 +41,14 @@ class Certificate:
     signature: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class GrpcTarget:
+    """Where an inference server listens for gRPC."""
+
+    host: str
+    port: int
+
+
 class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
     """Read once by the supervisor and once by each worker."""
 
@@ -48,6 +56,10 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
     service_name: ClassVar[str] = "inference-gateway"
 
     http_port: int = Field(8000, ge=1, le=65535)
+    # Where KServe's gRPC service is answered.
+    grpc_port: int = Field(8001, ge=1, le=65535)
+    # host:port of the gRPC service of each of TRITON_URLS, in their order, comma separated.
+    triton_grpc: str = Field(pattern=r"^[^/\s,]+:\d+(,[^/\s,]+:\d+)*$")
     # Processes that share the port. One serves a core.
     workers: int = Field(1, ge=1, le=64)
     # Names this replica in leases and usage records; each worker process adds a part of its own.
@@ -90,6 +102,12 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
         """The inference servers in the form in which announcements are compared with them."""
         return tuple(normal_url(url) for url in self.triton_urls)
 
+    def grpc_targets(self) -> dict[str, GrpcTarget]:
+        """The gRPC service of each inference server, by its address in announcements."""
+        places = [place.rpartition(":") for place in self.triton_grpc.split(",")]
+        targets = [GrpcTarget(host.strip("[]"), int(port)) for host, _, port in places]
+        return dict(zip(self.tritons(), targets, strict=True))
+
     def private_key(self) -> bytes:
         """The replica's key, 32 bytes."""
         return bytes.fromhex(self.replica_key.get_secret_value().removeprefix("0x"))
@@ -115,6 +133,12 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
         if not re.fullmatch(r"(0x)?[0-9a-fA-F]{64}", value.get_secret_value()):
             raise ValueError("not a private key of 32 bytes in hex")
         return value
+
+    @model_validator(mode="after")
+    def _every_triton_has_both(self) -> Self:
+        if len(self.triton_grpc.split(",")) != len(self.tritons()):
+            raise ValueError("GATEWAY_TRITON_GRPC: not one place for each of TRITON_URLS")
+        return self
 
     @model_validator(mode="after")
     def _certificates_are_readable(self) -> Self:

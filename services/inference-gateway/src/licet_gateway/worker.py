@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from licet_kit.telemetry import start_telemetry
 from licet_gateway.clients import LicensingSession
 from licet_gateway.consumers import Followers
 from licet_gateway.dataplane.client import ClientConnection
+from licet_gateway.dataplane.grpc_front import GrpcConnection
 from licet_gateway.dataplane.plane import SWEEP_S, DataPlane
 from licet_gateway.settings import GatewaySettings
 from licet_gateway.shipping.folders import WorkerFolder
@@ -99,11 +101,19 @@ async def _serve(settings: GatewaySettings, worker_id: str, folder: Path, stop: 
         settings.limits,
         chains=[certificate.chain_id for certificate in settings.certificates()],
         tracer=CallTracer(settings.trace_ratio),
+        grpc=settings.grpc_targets(),
     )
     session.deliver_to(plane.book)
     followers = Followers(settings, plane)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: ClientConnection(plane), sock=_listen(settings))
+    servers = [
+        await loop.create_server(
+            lambda: ClientConnection(plane), sock=_listen(settings.host, settings.http_port)
+        ),
+        await loop.create_server(
+            lambda: GrpcConnection(plane), sock=_listen(settings.host, settings.grpc_port)
+        ),
+    ]
     log.info("worker.started", worker_id=worker_id, port=settings.http_port)
     finished = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -111,20 +121,20 @@ async def _serve(settings: GatewaySettings, worker_id: str, folder: Path, stop: 
         group.create_task(session.run(finished))
         group.create_task(followers.run(finished))
         await stop.wait()
-        await _drain(plane, server, settings.drain_s)
+        await _drain(plane, servers, settings.drain_s)
         plane.close()
         await session.flush(RETURNS_S)
         finished.set()
     log.info("worker.stopped", worker_id=worker_id)
 
 
-def _listen(settings: GatewaySettings) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     """A listening socket of this process alone; the kernel spreads connections over the workers' sockets."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((settings.host, settings.http_port))
+    listener.bind((host, port))
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
@@ -135,11 +145,12 @@ async def _sweep(plane: DataPlane, finished: asyncio.Event) -> None:
         plane.sweep()
 
 
-async def _drain(plane: DataPlane, server: asyncio.Server, deadline_s: float) -> None:
+async def _drain(plane: DataPlane, servers: Sequence[asyncio.Server], deadline_s: float) -> None:
     """Says so on every answer for a moment, leaves the port, then waits for the calls in flight."""
     plane.draining = True
     await asyncio.sleep(NOTICE_S)
-    server.close()
+    for server in servers:
+        server.close()
     plane.close_idle_connections()
     try:
         async with asyncio.timeout(deadline_s):

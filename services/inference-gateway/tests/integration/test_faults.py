@@ -354,11 +354,12 @@ async def test_two_workers_share_a_port_and_a_quota(new_scene: NewScene, eventua
 
 
 async def test_a_second_gateway_in_the_same_log_folder_says_so(visit: Scene) -> None:
-    http_port, admin_port = free_ports(2)
+    http_port, grpc_port, admin_port = free_ports(3)
     other = type(visit.gateway)(
         {
             **visit.gateway.environment,
             "GATEWAY_HTTP_PORT": str(http_port),
+            "GATEWAY_GRPC_PORT": str(grpc_port),
             "GATEWAY_ADMIN_PORT": str(admin_port),
         },
         visit.gateway.log.with_name("other.log"),

@@ -17,7 +17,12 @@ from licet_kit.settings import SettingsInvalid, load_settings
 def complete(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> pytest.MonkeyPatch:
     folder = tmp_path_factory.mktemp("log")
     for name, value in environment(
-        kafka="kafka:9092", prefix="", tritons=["http://triton:8000"], licensing_port=8111, folder=folder
+        kafka="kafka:9092",
+        prefix="",
+        tritons=["http://triton:8000"],
+        triton_grpc=["127.0.0.1:9"],
+        licensing_port=8111,
+        folder=folder,
     ).items():
         monkeypatch.setenv(name, value)
     return monkeypatch

@@ -57,7 +57,12 @@ def topic() -> Topic:
 @pytest.fixture
 def shipper(tmp_path: Path, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> Shipper:
     for name, value in environment(
-        kafka="kafka:9092", prefix="", tritons=["http://triton:8000"], licensing_port=8111, folder=tmp_path
+        kafka="kafka:9092",
+        prefix="",
+        tritons=["http://triton:8000"],
+        triton_grpc=["127.0.0.1:9"],
+        licensing_port=8111,
+        folder=tmp_path,
     ).items():
         monkeypatch.setenv(name, value)
     settings = load_settings(GatewaySettings)

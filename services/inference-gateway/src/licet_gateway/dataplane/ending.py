@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import TYPE_CHECKING
 
 from licet_gateway.domain import CallRecord, Outcome
 
-if TYPE_CHECKING:
-    from licet_gateway.dataplane.answer import Answer
-    from licet_gateway.dataplane.forwarding import Sent
 
-
-def ended_call(
+def ended(
     outcome: Outcome,
     units: int,
     *,
@@ -21,11 +16,13 @@ def ended_call(
     sequence: int,
     started_ns: int,
     bytes_in: int,
-    request: Sent | None,
-    answer: Answer | None,
+    bytes_out: int,
+    commitments: tuple[bytes | None, bytes | None],
 ) -> CallRecord:
-    """The record of a call that ends now; without an answer it commits to nothing but its own name."""
-    nothing = hashlib.sha256(name.encode()).digest()
+    """The record of a call that ends now. `commitments` are to its request and its answer: what is None of them becomes
+    one to nothing but the call's own name."""
+    request, response = commitments
+    nothing = b"" if request and response else hashlib.sha256(name.encode()).digest()
     return CallRecord(
         sequence=sequence,
         units=units,
@@ -34,7 +31,7 @@ def ended_call(
         started_ns=started_ns,
         ended_ns=time.time_ns(),
         bytes_in=bytes_in,
-        bytes_out=answer.bytes_out if answer is not None else 0,
-        request_commitment=request.commitment() if request is not None else nothing,
-        response_commitment=answer.commitment() if answer is not None else nothing,
+        bytes_out=bytes_out,
+        request_commitment=request or nothing,
+        response_commitment=response or nothing,
     )

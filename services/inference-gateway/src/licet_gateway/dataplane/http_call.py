@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from licet_gateway.dataplane.answer import Answer
 from licet_gateway.dataplane.call import Call
-from licet_gateway.dataplane.ending import ended_call
+from licet_gateway.dataplane.ending import ended
 from licet_gateway.dataplane.forwarding import Sent, call_head
 from licet_gateway.dataplane.gathering import Gathered
 from licet_gateway.dataplane.refusals import body_too_large, revoked
@@ -223,13 +223,17 @@ class HttpCall(Call):
         return (cut, 0) if self._answer is None else self._answer.charge(cut)
 
     def _record(self, outcome: Outcome, units: int) -> CallRecord:
-        return ended_call(
+        sent, answer = self._sent, self._answer
+        return ended(
             outcome,
             units,
             name=self._name,
             sequence=self._sequence,
             started_ns=self._started_ns,
             bytes_in=self._size,
-            request=self._sent,
-            answer=self._answer,
+            bytes_out=0 if answer is None else answer.bytes_out,
+            commitments=(
+                None if sent is None else sent.commitment(),
+                None if answer is None else answer.commitment(),
+            ),
         )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from licet_gateway.dataplane import replies
 from licet_gateway.dataplane.call import Call
 from licet_gateway.dataplane.client import ClientConnection
 from licet_gateway.dataplane.clock import SECOND, now_ns
 from licet_gateway.dataplane.counters import Counters
+from licet_gateway.dataplane.grpc_models import GrpcMetadata
+from licet_gateway.dataplane.h2.channels import UpstreamChannels
 from licet_gateway.dataplane.http import RequestHead
 from licet_gateway.dataplane.http_call import HttpCall
 from licet_gateway.dataplane.lease import Lease
@@ -21,14 +23,23 @@ from licet_gateway.dataplane.log import Log
 from licet_gateway.dataplane.models import ModelRoutes
 from licet_gateway.dataplane.refusals import LOG_FULL, NOT_CAUGHT_UP, body_too_large
 from licet_gateway.dataplane.routes import Action, Route
+from licet_gateway.dataplane.triton_call import TritonCall
 from licet_gateway.dataplane.upstream import UpstreamPool
 from licet_gateway.dataplane.versions import PinnedVersion, VersionRegistry
 from licet_gateway.domain import CallRecord, Credential, Refusal
-from licet_gateway.settings import DataPlaneLimits
+from licet_gateway.settings import DataPlaneLimits, GrpcTarget
 from licet_gateway.telemetry import CallTracer
 
 # Fine enough for waits of seconds, coarse enough to cost nothing.
 SWEEP_S: Final = 0.1
+
+
+class Connection(Protocol):
+    """One client's connection, whatever it speaks."""
+
+    def sweep(self, now: int) -> None: ...
+    def close_if_idle(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 class DataPlane:
@@ -43,6 +54,7 @@ class DataPlane:
         *,
         chains: Collection[int],
         tracer: CallTracer,
+        grpc: Mapping[str, GrpcTarget] | None = None,
     ) -> None:
         self._limits = limits
         self.call_timeout_ns = int(limits.call_timeout_s * SECOND)
@@ -54,13 +66,20 @@ class DataPlane:
         self.log = Log(folder, max_bytes=limits.log_max_bytes, live=self._live_leases)
         self.book = LeaseBook(licensing, self, chains=chains, idle_ns=int(limits.lease_idle_s * SECOND))
         self.versions = VersionRegistry(tritons)
-        self.connections: set[ClientConnection] = set()
+        self.connections: set[Connection] = set()
         self.draining = False
         self.tracer = tracer
         # Set when every revocation that could touch a lease is known.
         self.caught_up = False
         self._models = ModelRoutes(self)
         self._pools = {url: UpstreamPool(url, connections_max=limits.upstream_connections) for url in tritons}
+        # By the HTTP address of the same Triton, which is what announcements name.
+        self._channels = {
+            url: UpstreamChannels(target.host, target.port) for url, target in (grpc or {}).items()
+        }
+        self.grpc_metadata = GrpcMetadata(self)
+        # Calls that wait for room at Triton over gRPC.
+        self.connecting: set[TritonCall] = set()
         self._running: set[Call] = set()
         self._opening: list[Call] = []
         # Answers just written, and answers that were not yet with the socket a tick later.
@@ -110,6 +129,12 @@ class DataPlane:
         if len(version.tritons) == 1:
             return self._pools[version.tritons[0]]
         return min((self._pools[url] for url in version.tritons), key=lambda pool: pool.load)
+
+    def pick_channels(self, version: PinnedVersion) -> UpstreamChannels:
+        """The same over gRPC."""
+        if len(version.tritons) == 1:
+            return self._channels[version.tritons[0]]
+        return min((self._channels[url] for url in version.tritons), key=lambda channels: channels.load)
 
     def _live_leases(self) -> Iterable[Lease]:
         return self.book.live_leases()
@@ -200,6 +225,8 @@ class DataPlane:
             self._settle()
         for client in list(self.connections):
             client.sweep(now)
+        for channels in self._channels.values():
+            channels.sweep(now)
         self.give_up(now)
         self._models.sweep(now)
         self.counters.beat(
@@ -208,7 +235,7 @@ class DataPlane:
 
     def give_up(self, now: int) -> None:
         """Ends the calls that took too long."""
-        for call in [call for call in self._running if now >= call.deadline_ns]:
+        for call in [call for call in (*self._running, *self.connecting) if now >= call.deadline_ns]:
             call.on_deadline()
 
     def close_idle_connections(self) -> None:
@@ -224,6 +251,8 @@ class DataPlane:
             client.abort()
         for pool in self._pools.values():
             pool.close()
+        for channels in self._channels.values():
+            channels.close()
         self._settle()
         self._tick()
         self.log.close()

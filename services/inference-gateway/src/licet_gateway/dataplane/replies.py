@@ -32,7 +32,7 @@ def render_refusal(refusal: Refusal, *, request_id: str = "", close: bool = Fals
     body = {"error": refusal.message, "code": refusal.code, "remedy": refusal.remedy}
     headers = [f"x-licet-request-id: {request_id or uuid.uuid4().hex}\r\n"]
     if refusal.decision_id:
-        headers.append(f"x-licet-decision-id: {_token(refusal.decision_id)}\r\n")
+        headers.append(f"x-licet-decision-id: {token(refusal.decision_id)}\r\n")
     if refusal.retry_after_ms:
         headers.append(f"Retry-After: {-(-refusal.retry_after_ms // 1000)}\r\n")
     if refusal.status == HTTPStatus.UNAUTHORIZED:
@@ -65,6 +65,6 @@ def _render(status: int, body: bytes, headers: bytes, *, close: bool) -> bytes:
     )
 
 
-def _token(text: str) -> str:
+def token(text: str) -> str:
     """Text that another service chose, made safe for a header line."""
     return "".join(c for c in text if "\x21" <= c <= "\x7e")[:128]

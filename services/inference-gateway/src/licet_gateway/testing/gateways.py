@@ -45,6 +45,10 @@ class GatewayProcess:
         return int(self.environment["GATEWAY_HTTP_PORT"])
 
     @property
+    def grpc_port(self) -> int:
+        return int(self.environment["GATEWAY_GRPC_PORT"])
+
+    @property
     def admin_port(self) -> int:
         return int(self.environment["GATEWAY_ADMIN_PORT"])
 
@@ -108,10 +112,17 @@ class GatewayProcess:
 
 
 def environment(
-    *, kafka: str, prefix: str, tritons: Iterable[str], licensing_port: int, folder: Path, **more: str
+    *,
+    kafka: str,
+    prefix: str,
+    tritons: Iterable[str],
+    triton_grpc: Iterable[str],
+    licensing_port: int,
+    folder: Path,
+    **more: str,
 ) -> dict[str, str]:
     """What a gateway needs to run on free ports; `more` overrides."""
-    http_port, admin_port = free_ports(2)
+    http_port, grpc_port, admin_port = free_ports(3)
     return {
         "KAFKA_BOOTSTRAP": kafka,
         "KAFKA_TOPIC_PREFIX": prefix,
@@ -119,7 +130,9 @@ def environment(
         "LICENSING_WORKER_TOKEN": TOKEN,
         "GATEWAY_LICENSING_GRPC": f"127.0.0.1:{licensing_port}",
         "GATEWAY_HTTP_PORT": str(http_port),
+        "GATEWAY_GRPC_PORT": str(grpc_port),
         "GATEWAY_ADMIN_PORT": str(admin_port),
+        "GATEWAY_TRITON_GRPC": ",".join(triton_grpc),
         "GATEWAY_LOG_DIR": str(folder / "log"),
         "GATEWAY_WORKER_ID": "test",
         "GATEWAY_REPLICA_KEY": "0x" + REPLICA_KEY.hex(),

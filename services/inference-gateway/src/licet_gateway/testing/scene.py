@@ -110,6 +110,7 @@ async def scene(
             kafka=bootstrap,
             prefix=prefix,
             tritons=[where],
+            triton_grpc=[servers["triton"]["grpc"]],
             licensing_port=licensing.port,
             folder=folder,
             **more,

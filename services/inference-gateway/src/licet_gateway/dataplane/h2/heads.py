@@ -153,7 +153,8 @@ def parse_request(fields: Fields) -> RequestHead2 | Trailers2:
 
 def parse_response(fields: Fields) -> ResponseHead2:
     """A head or trailers. Raises MalformedError."""
-    pseudo, regular = split_fields(fields)
+    # A server of gRPC's C core ends messages with blanks, which RFC 9113 forbids and nobody needs.
+    pseudo, regular = split_fields(tuple((name, value.strip(b" \t")) for name, value in fields))
     status = pseudo.pop(b":status", None)
     if pseudo:
         raise MalformedError("an unknown pseudo-header field")
