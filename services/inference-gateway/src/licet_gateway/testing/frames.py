@@ -49,14 +49,14 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-def frames(data: bytes) -> list[Frame]:
+def frames(data: bytes | bytearray) -> list[Frame]:
     """All frames of it; it ends with a whole one."""
     found, at = [], 0
     while at < len(data):
         high, low, kind, flags, stream_id = wire.FRAME_HEAD.unpack_from(data, at)
         end = at + wire.FRAME_HEAD_SIZE + (high << 8 | low)
         assert end <= len(data)
-        found.append(Frame(kind, flags, stream_id, data[at + wire.FRAME_HEAD_SIZE : end]))
+        found.append(Frame(kind, flags, stream_id, bytes(data[at + wire.FRAME_HEAD_SIZE : end])))
         at = end
     return found
 
@@ -66,7 +66,7 @@ class KeptTransport(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sent = b""
+        self.sent = bytearray()
         self.held = b""
         self.holds = False
         self.closed = self.aborted = False
@@ -75,7 +75,7 @@ class KeptTransport(asyncio.Transport):
         if self.holds:
             self.held += bytes(data)
         else:
-            self.sent += bytes(data)
+            self.sent += data
 
     def writelines(self, list_of_data: object) -> None:
         assert isinstance(list_of_data, list)

@@ -57,6 +57,11 @@ class UpstreamChannels:
         """Calls that are on it or wait for it."""
         return sum(len(channel.streams) for channel in [*self._channels, *self._leaving]) + len(self._waiting)
 
+    @property
+    def free_channels(self) -> int:
+        """Channels that have room for a stream."""
+        return sum(channel.room for channel in self._channels)
+
     def acquire(self, waiter: ChannelWaiter) -> bool:
         """Gives the waiter a channel, now or soon, by `on_channel` or `on_unavailable`; false where too many wait or
         the server was found unreachable a moment ago."""

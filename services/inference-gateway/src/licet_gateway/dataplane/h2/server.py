@@ -59,7 +59,7 @@ class ServerStream(Stream):
 
     def send_head(self, block: bytes) -> None:
         """Sends an encoded header block."""
-        if not self.closed:
+        if not self.closed and self._end_block is None:
             self.connection.send_block(self, block, end=False)
 
     def finish(self, trailer_block: bytes) -> None:

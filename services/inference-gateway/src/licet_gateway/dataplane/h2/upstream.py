@@ -60,8 +60,8 @@ class UpstreamStream(Stream):
         self.handler.on_drained()
 
     def lose(self, reason: str, *, refused: bool = False) -> None:
-        # Of what never left the gateway, Triton cannot have begun anything.
-        unsent = self.channel.gone and self._begun_at >= self.channel.handed()
+        # What the transport was never given cannot have arrived.
+        unsent = self.channel.closing and self._begun_at >= self.channel.flushed
         self.handler.on_lost(reason, refused=refused or unsent)
 
 
