@@ -11,7 +11,23 @@ from licet_gateway.dataplane.h2.limits import FRAME_MAX, SEND_FRAME_MAX, Burst, 
 from licet_gateway.dataplane.h2.output import Soon
 from licet_gateway.dataplane.h2.session import Session
 from licet_gateway.dataplane.h2.stream import Stream
-from licet_gateway.dataplane.h2.wire import FRAME_HEAD_SIZE, Code, ConnectionFault, Setting
+from licet_gateway.dataplane.h2.wire import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_HEAD_SIZE,
+    HEADERS,
+    PADDED,
+    PING,
+    PRIORITIZED,
+    RST_STREAM,
+    STREAM_MASK,
+    WINDOW_UPDATE,
+    Code,
+    ConnectionFault,
+    Setting,
+)
 
 S = TypeVar("S", bound=Stream)
 
@@ -80,7 +96,7 @@ class Connection(Session[S]):
                 self._check_expected(kind, flags, stream_id)
             if end > size:
                 break
-            self._on_frame(kind, flags, stream_id & wire.STREAM_MASK, data[at + FRAME_HEAD_SIZE : end])
+            self._on_frame(kind, flags, stream_id & STREAM_MASK, data[at + FRAME_HEAD_SIZE : end])
             at = end
             if self.closing:
                 return
@@ -96,21 +112,21 @@ class Connection(Session[S]):
         if not self.greeted:
             if kind != wire.SETTINGS or flags & wire.ACK:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "SETTINGS must come first")
-        elif kind != wire.CONTINUATION or stream_id & wire.STREAM_MASK != self._block.stream_id:
+        elif kind != CONTINUATION or stream_id & STREAM_MASK != self._block.stream_id:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block was not continued")
 
     def _on_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if kind == wire.DATA:
+        if kind == DATA:
             self._on_data(flags, stream_id, payload)
-        elif kind == wire.HEADERS:
+        elif kind == HEADERS:
             self._on_headers(flags, stream_id, payload)
-        elif kind == wire.WINDOW_UPDATE:
+        elif kind == WINDOW_UPDATE:
             self._on_window_update(stream_id, payload)
-        elif kind == wire.PING:
+        elif kind == PING:
             self._on_ping(flags, stream_id, payload)
-        elif kind == wire.RST_STREAM:
+        elif kind == RST_STREAM:
             self._on_rst_stream(stream_id, payload)
-        elif kind == wire.CONTINUATION:
+        elif kind == CONTINUATION:
             self._on_continuation(flags, payload)
         else:
             self._on_rare_frame(kind, flags, stream_id, payload)
@@ -122,7 +138,7 @@ class Connection(Session[S]):
         elif kind == wire.GOAWAY:
             if stream_id or len(payload) < 8:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "GOAWAY on a stream, or too short")
-            self.on_goaway(wire.read_u32(payload) & wire.STREAM_MASK, wire.read_u32(payload, 4))
+            self.on_goaway(wire.read_u32(payload) & STREAM_MASK, wire.read_u32(payload, 4))
         elif kind == wire.PUSH_PROMISE:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "PUSH_PROMISE is not allowed")
         elif kind == wire.PRIORITY and not stream_id:
@@ -144,8 +160,8 @@ class Connection(Session[S]):
         self._recv_left -= size
         if self._recv_left < 0:
             raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "more data than the connection's window")
-        if flags & wire.PADDED:
-            payload = wire.unpadded(flags & wire.PADDED, payload)
+        if flags & PADDED:
+            payload = wire.unpadded(flags & PADDED, payload)
         stream = self.streams.get(stream_id)
         if stream is None or stream.ended_there:
             self.credit(size)
@@ -156,7 +172,7 @@ class Connection(Session[S]):
             self.credit(size)
             self.fault_stream(stream_id, Code.FLOW_CONTROL_ERROR)
             return
-        end = bool(flags & wire.END_STREAM)
+        end = bool(flags & END_STREAM)
         if payload:
             self.idle_frames = 0
         elif not end:
@@ -176,10 +192,10 @@ class Connection(Session[S]):
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
         if not stream_id:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "HEADERS without a stream")
-        if flags & (wire.PADDED | wire.PRIORITIZED):
+        if flags & (PADDED | PRIORITIZED):
             payload = wire.unpadded(flags, payload)
-        end = bool(flags & wire.END_STREAM)
-        if flags & wire.END_HEADERS:
+        end = bool(flags & END_STREAM)
+        if flags & END_HEADERS:
             self.on_block(stream_id, payload, end)
         else:
             self._block.begin(stream_id, payload, end)
@@ -189,7 +205,7 @@ class Connection(Session[S]):
         if not block.stream_id:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         block.add(payload)
-        if flags & wire.END_HEADERS:
+        if flags & END_HEADERS:
             stream_id = block.stream_id
             self.on_block(stream_id, block.take(), block.end)
 
@@ -199,7 +215,7 @@ class Connection(Session[S]):
         if len(payload) != 4:
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, "WINDOW_UPDATE of a wrong length")
         self._count_idle()
-        increment = wire.read_u32(payload) & wire.STREAM_MASK
+        increment = wire.read_u32(payload) & STREAM_MASK
         if not stream_id:
             self._widen(increment)
             return
@@ -233,7 +249,7 @@ class Connection(Session[S]):
         if flags & wire.ACK:
             self.on_pong(payload)
         else:
-            self.control(wire.frame(wire.PING, wire.ACK, 0, payload))
+            self.control(wire.frame(PING, wire.ACK, 0, payload))
 
     def _on_rst_stream(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:

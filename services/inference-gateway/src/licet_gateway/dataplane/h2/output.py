@@ -95,7 +95,11 @@ class Output(asyncio.Protocol):
     def control(self, frame: bytes) -> int:
         """Sends a frame that no window holds back."""
         self.out.append(frame)
-        return self.wrote(len(frame))
+        self.written += len(frame)
+        if not self._scheduled:
+            self._scheduled = True
+            self._soon(self.flush)
+        return self.written
 
     def sends_more(self, stream: Stream) -> None:
         """The stream keeps data: it takes its turn when there is room."""

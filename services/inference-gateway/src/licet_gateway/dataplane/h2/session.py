@@ -21,13 +21,21 @@ from licet_gateway.dataplane.h2.limits import (
 )
 from licet_gateway.dataplane.h2.output import Output, Soon
 from licet_gateway.dataplane.h2.stream import Stream
-from licet_gateway.dataplane.h2.wire import Code, ConnectionFault
+from licet_gateway.dataplane.h2.wire import (
+    END_HEADERS,
+    END_STREAM,
+    FRAME_HEAD,
+    HEADERS,
+    Code,
+    ConnectionFault,
+)
 
 S = TypeVar("S", bound=Stream)
 
 # Streams that the other side reset, or broke so that we did: beginning and dropping them costs it nothing and us work.
 RESETS_MAX: Final = 1_000
 RESETS_SPAN_NS: Final = 10 * SECOND
+ALL_FLAGS: Final = END_HEADERS | END_STREAM
 
 
 class Session(Output, Generic[S]):
@@ -89,8 +97,15 @@ class Session(Output, Generic[S]):
         if self._table_update:
             self._table_update = False
             block = TABLE_EMPTY + block
-        frames = wire.header_frames(stream.id, block, end=end, frame_max=self.frame_max)
-        stream.sent_at = self.control(frames)
+        size = len(block)
+        if size <= self.frame_max:
+            flags = ALL_FLAGS if end else END_HEADERS
+            head = FRAME_HEAD.pack(size >> 8, size & 0xFF, HEADERS, flags, stream.id)
+            stream.sent_at = self.control(head + block)
+        else:
+            stream.sent_at = self.control(
+                wire.header_frames(stream.id, block, end=end, frame_max=self.frame_max)
+            )
 
     # --- one stream ends
 

@@ -130,10 +130,10 @@ class Stream:
 
     def _frame(self, data: bytes | memoryview, size: int, flags: int) -> None:
         connection = self._connection
-        out = connection.out
-        out.append(FRAME_HEAD.pack(size >> 8, size & 0xFF, DATA, flags, self.id))
+        frame_head = FRAME_HEAD.pack(size >> 8, size & 0xFF, DATA, flags, self.id)
+        connection.out.append(frame_head)
         if size:
-            out.append(data)
+            connection.out.append(data)
             self.send_left -= size
             connection.send_left -= size
         connection.idle_frames = 0
@@ -198,8 +198,9 @@ class Stream:
         self.closed = True
         self._queue.clear()
         self.buffered = 0
-        self._connection.credit(self.kept)
-        self.kept = 0
+        if self.kept:
+            self._connection.credit(self.kept)
+            self.kept = 0
 
     def reset(self, code: int = Code.CANCEL) -> None:
         """Ends it at once, in both directions; its handler hears no more."""

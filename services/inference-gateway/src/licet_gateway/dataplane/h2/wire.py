@@ -109,10 +109,8 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
 
 
 def header_frames(stream_id: int, block: bytes, *, end: bool, frame_max: int) -> bytes:
-    """One HEADERS frame, and CONTINUATION frames behind it where the block is longer than a frame may be."""
+    """A block that is longer than a frame may be: a HEADERS frame and CONTINUATION frames behind it."""
     flags = END_STREAM if end else 0
-    if len(block) <= frame_max:
-        return frame(HEADERS, flags | END_HEADERS, stream_id, block)
     pieces = [block[at : at + frame_max] for at in range(0, len(block), frame_max)]
     frames = [frame(HEADERS, flags, stream_id, pieces[0])]
     frames += [frame(CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
