@@ -256,6 +256,21 @@ def test_a_socket_that_takes_nothing_is_cut() -> None:
     assert at.calls[0].told == ["gone"]
 
 
+def test_a_client_that_does_not_take_its_last_answer_is_cut() -> None:
+    at = Served()
+    at.feed(head(flags=ALL))
+    at.transport.holds = True
+    at.connection.shut_down()
+    at.connection.sweep(now_ns() + LAST_CALL_NS + SECOND)
+    at.calls[0].stream.refuse(TRAILERS)
+    assert at.closed()
+    at.connection.sweep(now_ns() + STALL_NS - SECOND)
+    assert not at.transport.aborted
+    at.connection.sweep(now_ns() + STALL_NS + SECOND)
+    assert at.aborted()
+    assert at.connection.handed() < at.connection.written
+
+
 def test_what_we_say_first() -> None:
     at = Served()
     settings, window = frames(at.transport.sent)[:2]

@@ -191,6 +191,9 @@ class Served:
     def closed(self) -> bool:
         return self.transport.closed
 
+    def aborted(self) -> bool:
+        return self.transport.aborted
+
     def fault(self) -> tuple[int, str] | None:
         """The code and the text with which the connection was ended, if it was."""
         for frame in reversed(frames(self.transport.sent)):

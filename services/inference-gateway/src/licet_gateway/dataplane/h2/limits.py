@@ -31,8 +31,6 @@ STALL_NS: Final = 30 * SECOND
 IDLE_NS: Final = 600 * SECOND
 # Between the two GOAWAYs of a graceful end, where the other side does not answer our PING.
 LAST_CALL_NS: Final = 1 * SECOND
-# After the GOAWAY of a fault, the socket gets so long to take it.
-FAREWELL_NS: Final = 1 * SECOND
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from licet_gateway.dataplane.h2.blocks import TABLE_EMPTY
 from licet_gateway.dataplane.h2.header_block import HeaderBlock
 from licet_gateway.dataplane.h2.limits import (
     DROPPED_MAX,
-    FAREWELL_NS,
     GREETING_NS,
     HALF_BLOCK_NS,
     HALF_FRAME_NS,
@@ -195,8 +194,10 @@ class Session(Output, Generic[S]):
             self.cut()
             self.leave("the other side stopped reading")
         elif self.closing:
-            if now - self._farewell_ns > FAREWELL_NS and not self._transport.get_write_buffer_size():
+            if now - self._farewell_ns > STALL_NS:
+                # It does not take what it is still owed, which a close waits for.
                 self.cut()
+                self._transport.abort()
         elif not (self.greeted and self._settings_acked) and now - self._made_ns > GREETING_NS:
             self.fail(Code.SETTINGS_TIMEOUT, "no SETTINGS in time")
         elif self._block.stream_id and now - self._block.begun_ns > HALF_BLOCK_NS:
