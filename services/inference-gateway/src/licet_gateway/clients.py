@@ -261,6 +261,7 @@ def terms_of(grant: pb.Grant) -> LeaseTerms:
             concurrency=grant.limits.concurrency,
             max_request_units=grant.limits.max_request_units,
             max_calls=grant.limits.max_calls,
+            units_per_s=grant.limits.units_per_s,
         ),
         requires=tuple((required.grant_id, required.generation) for required in grant.requires),
     )

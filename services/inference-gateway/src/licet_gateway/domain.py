@@ -129,6 +129,7 @@ class Limits:
     concurrency: int = 0
     max_request_units: int = 0
     max_calls: int = 0
+    units_per_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

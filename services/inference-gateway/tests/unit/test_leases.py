@@ -287,6 +287,60 @@ def test_a_rate_share_refills_with_time(desk: Desk, book: LeaseBook) -> None:
     assert wait(book).refusal is not None
 
 
+def test_a_share_of_units_is_kept_and_refills_with_time(desk: Desk, book: LeaseBook) -> None:
+    first = wait(book, units=4)
+    book.granted(desk.asks[0], replace(TERMS, units=100, limits=Limits(units_per_s=10)))
+    finish(book, first, held=4, units=4)
+    assert wait(book, units=6).lease is not None
+    refusal = wait(book).refusal
+    assert refusal is not None
+    assert (refusal.code, "10 units a second" in refusal.message) == ("rate_limited", True)
+    desk.now += 100 * MS
+    assert wait(book).lease is not None
+    assert wait(book).refusal is not None
+
+
+def test_a_batch_above_a_second_of_units_is_served_and_paid_with_time(desk: Desk, book: LeaseBook) -> None:
+    first = wait(book)
+    book.granted(desk.asks[0], replace(TERMS, units=100, limits=Limits(units_per_s=10)))
+    finish(book, first)
+    assert wait(book, units=30).refusal is not None
+    desk.now += SECOND
+    batch = wait(book, units=30)
+    assert batch.lease is not None
+    finish(book, batch, held=30, units=30)
+    # Two seconds' units are owed.
+    desk.now += 2 * SECOND - MS
+    assert wait(book).refusal is not None
+    desk.now += 110 * MS
+    assert wait(book).lease is not None
+
+
+def test_units_that_are_owed_outlive_the_lease(desk: Desk, book: LeaseBook) -> None:
+    terms = replace(TERMS, units=60, ttl_ms=1000, limits=Limits(units_per_s=10))
+    first = wait(book, units=60)
+    book.granted(desk.asks[0], terms)
+    finish(book, first, held=60, units=60)
+    desk.now += 3 * SECOND
+    for _ in range(2):
+        book.sweep()
+    assert desk.returned
+    second = wait(book)
+    book.granted(desk.asks[-1], replace(terms, lease_id="b" * 32))
+    assert second.refusal is not None
+
+
+def test_what_is_refused_for_its_units_draws_no_request(desk: Desk, book: LeaseBook) -> None:
+    first = wait(book, units=10)
+    limits = Limits(requests_per_s=2, units_per_s=10)
+    book.granted(desk.asks[0], replace(TERMS, units=100, limits=limits))
+    assert first.lease is not None
+    assert wait(book, units=10).refusal is not None
+    desk.now += SECOND // 2
+    assert wait(book, units=5).lease is not None
+    assert wait(book, units=0).lease is not None
+
+
 def test_a_busy_lease_is_renewed_before_its_time_limit(desk: Desk, book: LeaseBook) -> None:
     caller = wait(book)
     book.granted(desk.asks[0], TERMS)

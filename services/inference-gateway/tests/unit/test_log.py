@@ -27,7 +27,9 @@ from licet_gateway.shipping.folders import FolderInUse, WorkerFolder, hold, is_a
 from licet_gateway.shipping.reader import Finished, LogReader
 from licet_gateway.testing import lease_desk
 
-TERMS = replace(lease_desk.TERMS, limits=Limits(1, 2, 3), requires=(("31337:0xescrow:2:0", 4),))
+TERMS = replace(
+    lease_desk.TERMS, limits=Limits(1, 2, 3, units_per_s=4), requires=(("31337:0xescrow:2:0", 4),)
+)
 
 
 def lease(number: int) -> Lease:

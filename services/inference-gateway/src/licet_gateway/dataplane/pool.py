@@ -185,10 +185,12 @@ def _over_limit(lease: Lease, units: int, now: int) -> Refusal | None:
             "wait for one of them to finish",
             retry_after_ms=1000,
         )
-    if limits.requests_per_s and not lease.share.take(limits, now):
+    if not limits.requests_per_s and not limits.units_per_s:
+        return None
+    if (used_up := lease.share.take(limits, units, now)) is not None:
         return Refusal(
             "rate_limited",
-            f"the plan allows {limits.requests_per_s} requests a second here",
+            f"the plan allows {used_up} a second here",
             "slow down, or buy a plan with a higher rate",
             retry_after_ms=1000,
         )

@@ -33,6 +33,7 @@ class Right:
     grant_id: str = "31337:0x00000000000000000000000000000000000000aa:1:0"
     requires: tuple[tuple[str, int], ...] = ()
     requests_per_s: int = 0
+    units_per_s: int = 0
     concurrency: int = 0
     denial: pb.Denial | None = None
 
@@ -168,7 +169,11 @@ class ScriptedLicensing:
             ttl_ms=right.ttl_ms,
             price_book_version="31337:0x00000000000000000000000000000000000000bb:7",
             metering_rule=right.metering_rule,
-            limits=pb.Limits(requests_per_s=right.requests_per_s, concurrency=right.concurrency),
+            limits=pb.Limits(
+                requests_per_s=right.requests_per_s,
+                units_per_s=right.units_per_s,
+                concurrency=right.concurrency,
+            ),
             decision_id="decision-1",
             requires=[pb.RequiredGrant(grant_id=g, generation=n) for g, n in right.requires],
             slug=right.slug,
