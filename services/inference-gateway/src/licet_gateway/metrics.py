@@ -61,6 +61,10 @@ def _totals(living: Sequence[tuple[str, CounterReader]]) -> Iterable[Metric]:
         "bytes_in": "Request body bytes",
         "bytes_out": "Response body bytes",
         "leases_revoked": "Leases killed by a revocation",
+        "upstream_ejections": "Inference servers left out for a while",
+        "upstream_retries": "Requests sent to an inference server once more",
+        "calls_shed": "Calls that waited too long for an inference server, or would have",
+        "calls_held": "Calls that waited for their version to be ready",
     }
     for name, text in texts.items():
         family = CounterMetricFamily(f"licet_gateway_{name}", text, labels=["worker"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
@@ -26,6 +26,15 @@ class DataPlaneLimits:
     log_max_bytes: int = 1024 * MIB
     upstream_connections: int = 64
     client_connections: int = 8192
+    upstream_connect_timeout_s: float = 2.0
+    upstream_first_byte_timeout_s: float = 60.0
+    upstream_idle_timeout_s: float = 30.0
+    queue_wait_s: float = 2.0
+    queue_length: int = 1024
+    queue_length_per_account: int = 256
+    hold_s: float = 5.0
+    hold_calls: int = 1024
+    retry_share: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,19 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
     upstream_connections: int = Field(64, ge=1, le=4096)
     # Clients of one worker at a time; fewer where the process may not open so many files.
     client_connections: int = Field(8192, ge=1, le=1_000_000)
+    upstream_connect_timeout_s: float = Field(2.0, gt=0, le=60)
+    # From the end of the request to the first byte of its answer, and between two bytes of it.
+    upstream_first_byte_timeout_s: float = Field(60.0, gt=0, le=3600)
+    upstream_idle_timeout_s: float = Field(30.0, gt=0, le=3600)
+    # A call waits so long for a connection to an inference server, among so many in each worker.
+    queue_wait_s: float = Field(2.0, gt=0, le=60)
+    queue_length: int = Field(1024, ge=1, le=65536)
+    queue_length_per_account: int = Field(256, ge=1, le=65536)
+    # A call waits so long for its version to be ready; 0: not at all.
+    hold_s: float = Field(5.0, ge=0, le=60)
+    hold_calls: int = Field(1024, ge=1, le=65536)
+    # Repeated requests as a share of the calls of ten seconds; 0: none.
+    retry_share: float = Field(0.1, ge=0, le=1)
     # How long calls in flight may take to end after SIGTERM.
     drain_s: float = Field(12.0, ge=0, le=15)
     # Share of calls without a sampled traceparent that get a span.
@@ -89,14 +111,7 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
 
     @property
     def limits(self) -> DataPlaneLimits:
-        return DataPlaneLimits(
-            max_body_bytes=self.max_body_bytes,
-            call_timeout_s=self.call_timeout_s,
-            lease_idle_s=self.lease_idle_s,
-            log_max_bytes=self.log_max_bytes,
-            upstream_connections=self.upstream_connections,
-            client_connections=self.client_connections,
-        )
+        return DataPlaneLimits(**{field.name: getattr(self, field.name) for field in fields(DataPlaneLimits)})
 
     def tritons(self) -> tuple[str, ...]:
         """The inference servers in the form in which announcements are compared with them."""

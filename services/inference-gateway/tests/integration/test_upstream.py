@@ -153,7 +153,7 @@ async def test_an_upstream_that_never_answers_is_given_up(inside: Inner, eventua
 
 async def test_an_upstream_that_is_away_is_told_as_not_ready(tmp_path: Path, eventually: Eventually) -> None:
     async with inner(tmp_path) as inside:
-        (pool,) = inside.plane._pools.values()
+        (pool,) = inside.plane.replicas.pools
         pool._port = 1
         response = await infer(inside)
         assert (response.status, response.json["code"]) == (503, "model_not_ready")
@@ -254,7 +254,7 @@ async def test_a_call_that_finds_no_connection_in_time_is_refused(narrow: Inner)
         narrow.plane.sweep()
         async with asyncio.timeout(5):
             answer = await second.receive()
-        assert (answer.status, answer.json["code"]) == (503, "model_not_ready")
+        assert (answer.status, answer.json["code"]) == (503, "overloaded")
         first.abort()
 
 

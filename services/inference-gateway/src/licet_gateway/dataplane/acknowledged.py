@@ -24,6 +24,18 @@ def acknowledged_bytes(transport: asyncio.Transport) -> int:
     return acknowledged
 
 
+def surely_unheard(transport: asyncio.Transport, written: int) -> bool:
+    """Whether the other side never had all of the `written` bytes of a connection that was opened from here."""
+    try:
+        info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)
+    except OSError:
+        return False
+    if len(info) != _SIZE:
+        return False
+    # The opening itself counts as one.
+    return int(struct.unpack_from("Q", info, _BYTES_ACKED)[0]) < written
+
+
 def stop_sending(transport: asyncio.Transport) -> None:
     """Lets the kernel take not a byte more.
 

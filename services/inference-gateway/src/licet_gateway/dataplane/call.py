@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from licet_gateway.dataplane import metering
 from licet_gateway.dataplane.clock import MS, now_ns
+from licet_gateway.dataplane.counters import Event
 from licet_gateway.dataplane.lease import Lease
-from licet_gateway.dataplane.refusals import LEASE_DIED, LOG_FULL, NOT_READY, RULE_DIFFERS, UPSTREAM_FULL
+from licet_gateway.dataplane.refusals import LEASE_DIED, LOG_FULL, NOT_READY, QUEUED_TOO_LONG, RULE_DIFFERS
 from licet_gateway.dataplane.stage import Stage
 from licet_gateway.domain import (
     NO_CAPS,
@@ -61,6 +62,7 @@ class Call:
         "_told_units",
         "_version",
         "deadline_ns",
+        "held_until_ns",
         "stage",
     )
 
@@ -79,6 +81,7 @@ class Call:
         self._request_whole = False
         self._client_gone = False
         self._restarts = 0
+        self.held_until_ns = 0
         self._held_units = 0
         self._sequence = 0
         self._told_ns = self._told_units = 0
@@ -116,8 +119,8 @@ class Call:
         """More of the request is wanted."""
         raise NotImplementedError
 
-    def _acquire(self) -> bool:
-        """Asks for a place at Triton, given by `_placed` or `_displaced`; false where too many wait for one."""
+    def _acquire(self) -> Refusal | None:
+        """Asks for a place at Triton, given by `_placed`; a refusal where there is none to be had."""
         raise NotImplementedError
 
     def _stop_acquiring(self) -> None:
@@ -134,6 +137,10 @@ class Call:
 
     def _stop(self) -> None:
         """What Triton would still say belongs to nobody."""
+        raise NotImplementedError
+
+    def _give_up_on_triton(self) -> None:
+        """As `_stop`, because it took too long."""
         raise NotImplementedError
 
     def _refuse(self, refusal: Refusal, name: str = "") -> None:
@@ -196,7 +203,7 @@ class Call:
             # Perhaps the active version changed after this lease was made: then a new lease names the new one.
             lease.renewable = False
             lease.retired = True
-            self._give_up_or_restart(NOT_READY)
+            self._restart_or_hold()
         elif version.rule.text != terms.metering_rule:
             self._give_up(RULE_DIFFERS)
         elif version.rule != self._rule:
@@ -205,15 +212,37 @@ class Call:
         else:
             self._version = version
             self.stage = Stage.CONNECTING
-            if not self._acquire():
-                self._give_up(UPSTREAM_FULL)
+            refusal = self._acquire()
+            if refusal is not None:
+                self._give_up(refusal)
 
     def _give_up_or_restart(self, refusal: Refusal) -> None:
-        if self._restarts >= RESTARTS_MAX or self._plane.versions.newest(self._slug) is None:
+        if self._restarts >= RESTARTS_MAX:
             self._give_up(refusal)
             return
-        self._restarts += 1
         self._plane.book.release(self._lease, self._held_units)
+        self.go_on()
+
+    def _restart_or_hold(self) -> None:
+        """Its version is not ready. No units are held while it waits: the lease of then may name another."""
+        self._plane.book.release(self._lease, self._held_units)
+        if self._restarts < RESTARTS_MAX and self._plane.versions.newest(self._slug) is not None:
+            self.go_on()
+            return
+        self._restarts = 0
+        self.stage = Stage.HOLDING
+        if self._plane.holding.add(self, self._slug, now_ns()):
+            self._plane.counters.count(Event.HELD)
+        else:
+            self.gave_up()
+
+    def gave_up(self) -> None:
+        """The version was not announced in time."""
+        self.refused(NOT_READY)
+
+    def go_on(self) -> None:
+        """Begins anew, with another lease."""
+        self._restarts += 1
         self.stage = Stage.GATHERING
         # The other rule may need bytes that were not read while the call waited.
         self._resume_request()
@@ -230,6 +259,11 @@ class Call:
         elif self.stage is Stage.CONNECTING:
             self._stop_acquiring()
             self._plane.book.release(self._lease, self._held_units)
+        elif self.stage is Stage.HOLDING:
+            self._plane.holding.remove(self, self._slug)
+        elif self.stage is Stage.RESENDING:
+            self._stop_acquiring()
+            self._finish(Outcome.CLIENT_GONE, 0)
         elif self.stage is Stage.OPENING:
             self._client_gone = True
             return
@@ -262,17 +296,6 @@ class Call:
         if not self._client_gone:
             self._refuse_begun(LEASE_DIED if written else LOG_FULL)
 
-    def _displaced(self, reason: str) -> None:
-        """The connection to Triton failed, or could not be made."""
-        if self.stage is Stage.CONNECTING:
-            self._give_up(NOT_READY)
-        elif self.stage is Stage.OPENING:
-            # The entry is about to be written: `opened` sees the broken connection no more, so close it here.
-            self._finish(Outcome.ABORTED, 0)
-            self._refuse_begun(NOT_READY)
-        elif self.stage is Stage.RUNNING:
-            self._fail(502, reason)
-
     # --- the end
 
     def progressed(self, units: int) -> None:
@@ -293,14 +316,17 @@ class Call:
     def on_deadline(self) -> None:
         """The call took longer than the gateway allows."""
         if self.stage is Stage.RUNNING:
-            self._stop()
+            self._give_up_on_triton()
             due = self.answer_started and self._worth_its_part()
-            self._fail(504, "the inference server did not answer in time", due=due)
+            self._fail(504, self._plane.took_too_long, due=due)
+        elif self.stage is Stage.RESENDING:
+            self._stop_acquiring()
+            self._fail(504, self._plane.took_too_long)
         elif self.stage is Stage.DONE:
             self._cut_answer()
         elif self.stage is Stage.CONNECTING:
             self._withdraw()
-            self._refuse(NOT_READY)
+            self._refuse(QUEUED_TOO_LONG)
 
     def _cut_short(self, refusal: Refusal) -> None:
         """The right fell while its answer was streamed."""

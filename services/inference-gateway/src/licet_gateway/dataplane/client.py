@@ -32,7 +32,7 @@ LINGER_MAX: Final = 1024 * 1024
 DISCARD_MAX: Final = 64 * 1024
 WRITE_HIGH_WATER: Final = 256 * 1024
 # Stages of a call in which only its connection knows that it waits.
-WAITING_STAGES: Final = frozenset({Stage.GATHERING, Stage.CONNECTING})
+WAITING_STAGES: Final = frozenset({Stage.GATHERING, Stage.HOLDING, Stage.CONNECTING})
 
 
 class ClientConnection(asyncio.Protocol):

@@ -5,6 +5,7 @@ The file also carries the worker's state (heartbeat, readiness), so that health 
 
 from __future__ import annotations
 
+import enum
 import mmap
 import os
 from collections.abc import Iterator
@@ -28,7 +29,19 @@ _BYTES_IN: Final = 5
 _BYTES_OUT: Final = 6
 _REVOKED: Final = 7
 _DURATION_SUM: Final = 8
-_DURATIONS: Final = 9
+_EVENTS: Final = 9
+
+
+class Event(enum.IntEnum):
+    """What is merely counted."""
+
+    EJECTION = 0
+    RETRY = 1
+    SHED = 2
+    HELD = 3
+
+
+_DURATIONS: Final = _EVENTS + len(Event)
 _CODES_AT: Final = _DURATIONS + len(_BOUNDS_NS) + 1
 _OUTCOMES_AT: Final = _CODES_AT + len(_CODES)
 _SLOTS: Final = _OUTCOMES_AT + len(_OUTCOMES)
@@ -63,6 +76,9 @@ class Counters:
 
     def revoked(self, leases: int) -> None:
         self._slots[_REVOKED] += leases
+
+    def count(self, event: Event) -> None:
+        self._slots[_EVENTS + event] += 1
 
     def beat(self, now: int, *, ready: bool, connections: int, running: int) -> None:
         """Says that the loop turns, and what state it is in."""
@@ -105,6 +121,10 @@ class CounterReader:
             "bytes_in": slots[_BYTES_IN],
             "bytes_out": slots[_BYTES_OUT],
             "leases_revoked": slots[_REVOKED],
+            "upstream_ejections": slots[_EVENTS + Event.EJECTION],
+            "upstream_retries": slots[_EVENTS + Event.RETRY],
+            "calls_shed": slots[_EVENTS + Event.SHED],
+            "calls_held": slots[_EVENTS + Event.HELD],
         }
 
     def refusals(self) -> Iterator[tuple[str, int]]:

@@ -22,24 +22,31 @@ def call_head(head: RequestHead, target: bytes, *, authority: bytes, fields: byt
 class Sent:
     """One request on its way to Triton."""
 
-    __slots__ = ("_chunked", "_connection", "_hash")
+    __slots__ = ("_chunked", "_connection", "_hash", "_held")
 
     def __init__(self, connection: UpstreamConnection, name: str, *, chunked: bool) -> None:
         self._connection = connection
         self._chunked = chunked
         self._hash = hashlib.sha256(name.encode())
+        # The whole body as it was sent, while it may have to be sent again.
+        self._held: bytes | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the whole request is still here."""
+        return self._held is not None
 
     def begin(self, head: bytes, body: bytes, *, whole: bool) -> None:
         """Sends the head and what there is of the body, in one write where that is all."""
-        if whole and not self._chunked:
+        if whole:
             self._hash.update(body)
-            self._connection.write(head + body)
+            self._held = body if not self._chunked else _one_chunk(body)
+            self._connection.write(head + self._held)
+            self._connection.asked()
             return
         self._connection.write(head)
         if body:
             self.add(body)
-        if whole:
-            self.end()
 
     def add(self, data: bytes) -> None:
         """A further part of the body."""
@@ -50,7 +57,18 @@ class Sent:
         """The body is whole."""
         if self._chunked:
             self._connection.write(_LAST_CHUNK)
+        self._connection.asked()
+
+    def repeat(self, connection: UpstreamConnection, head: bytes) -> None:
+        """Sends the same body again, under another head."""
+        self._connection = connection
+        connection.write(head + (self._held or b""))
+        connection.asked()
 
     def commitment(self) -> bytes:
         """sha256(request id ‖ request body) of what was sent."""
         return self._hash.digest()
+
+
+def _one_chunk(body: bytes) -> bytes:
+    return (b"%x\r\n%s\r\n" % (len(body), body) if body else b"") + _LAST_CHUNK

@@ -102,11 +102,12 @@ class GrpcCall(TritonCall):
         """A lost HTTP/2 connection cuts whatever has not left."""
 
     def _request_bytes(self) -> bytes:
-        message, self._message = self._message, b""
-        name = self._name.encode()
-        self._hash_in = hashlib.sha256(name + frame(message))
-        self._hash_out = hashlib.sha256(name)
-        self._tally = Tally(self._rule.measure, self._held_units, self._started_ns)
+        message = self._message
+        if self._hash_in is None:
+            name = self._name.encode()
+            self._hash_in = hashlib.sha256(name + frame(message))
+            self._hash_out = hashlib.sha256(name)
+            self._tally = Tally(self._rule.measure, self._held_units, self._started_ns)
         return frame(kserve.renamed(message, self._version.path.rpartition(b"/")[2]))
 
     def _hand_on(self, data: bytes) -> None:
@@ -178,6 +179,11 @@ class UnaryCall(GrpcCall):
     @property
     def _path(self) -> bytes:
         return INFER
+
+    @property
+    def _may_run_twice(self) -> bool:
+        # An inference changes nothing in the model.
+        return True
 
     @property
     def answer_started(self) -> bool:

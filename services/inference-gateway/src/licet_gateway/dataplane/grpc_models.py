@@ -138,7 +138,8 @@ class GrpcMetadata:
             return
         question = _Question(self, asker, path, name)
         version = self._plane.versions.newest(slug_of(name) or "")
-        if version is None or not self._plane.pick_channels(version).acquire(question):
+        pool = None if version is None else self._plane.replicas.pick(version)
+        if pool is None or not self._plane.channels[pool.url].acquire(question):
             asker.refuse(UNREACHABLE)
 
     def learn(self, path: bytes, metadata: bytes) -> None:

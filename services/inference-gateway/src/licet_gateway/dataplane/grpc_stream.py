@@ -204,9 +204,14 @@ class StreamedCall(GrpcCall):
     def _path(self) -> bytes:
         return STREAM_INFER
 
+    @property
+    def _may_run_twice(self) -> bool:
+        return False
+
     def _request_bytes(self) -> bytes:
-        self._client.name(self._name)
-        self._begins_at = self._ends_at = self.handover.total
+        if self._hash_in is None:
+            self._client.name(self._name)
+            self._begins_at = self._ends_at = self.handover.total
         return super()._request_bytes()
 
     @property

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from licet_gateway.dataplane.answer import Answer
-from licet_gateway.dataplane.call import Call
 from licet_gateway.dataplane.ending import ended
 from licet_gateway.dataplane.forwarding import Sent, call_head
 from licet_gateway.dataplane.gathering import Gathered
+from licet_gateway.dataplane.passage import Passage
 from licet_gateway.dataplane.refusals import body_too_large, revoked
 from licet_gateway.dataplane.replies import CONTINUE, render_fields
 from licet_gateway.dataplane.routes import Route
@@ -25,16 +25,12 @@ if TYPE_CHECKING:
     from licet_gateway.dataplane.client import ClientConnection
     from licet_gateway.dataplane.http import RequestHead, ResponseHead
     from licet_gateway.dataplane.plane import DataPlane
-    from licet_gateway.dataplane.upstream import UpstreamConnection, UpstreamPool
 
 
-class HttpCall(Call):
+class HttpCall(Passage):
     """The client connection feeds it the request, an upstream connection the answer."""
 
-    __slots__ = ("_answer", "_connection", "_gathered", "_head", "_pool", "_route", "_sent", "client")
-
-    _pool: UpstreamPool
-    _connection: UpstreamConnection
+    __slots__ = ("_answer", "_gathered", "_head", "client")
 
     def __init__(
         self, plane: DataPlane, client: ClientConnection, head: RequestHead, route: Route, caller: Credential
@@ -45,7 +41,6 @@ class HttpCall(Call):
         self._route = route
         length = None if head.chunked else head.content_length
         self._gathered = Gathered(head.fields, route.operation, length, plane.longest_s)
-        self._sent: Sent | None = None
         self._answer: Answer | None = None
         if head.expects_continue:
             client.write(CONTINUE)
@@ -123,21 +118,6 @@ class HttpCall(Call):
 
     # --- upstream
 
-    def _acquire(self) -> bool:
-        self._pool = self._plane.pick_pool(self._version)
-        return self._pool.acquire(self)
-
-    def _stop_acquiring(self) -> None:
-        self._pool.stop_waiting(self)
-
-    def on_connected(self, connection: UpstreamConnection) -> None:
-        self._connection = connection
-        connection.begin(self)
-        self._placed()
-
-    def _put_back(self) -> None:
-        self._connection.unused()
-
     def _run(self) -> None:
         tally = Tally(self._rule.measure, self._held_units, self._started_ns)
         self._answer = Answer(self, self._lease, self._name, tally, self._route.operation, self._rule.measure)
@@ -145,9 +125,8 @@ class HttpCall(Call):
         self._sent.begin(self._upstream_head(), self._gathered.take(), whole=self._request_whole)
         if self._head.chunked or not self._request_whole:
             self.client.resume_reading()
-
-    def _stop(self) -> None:
-        self._connection.abort()
+        if self._lost is not None:
+            self.on_lost(self._lost)
 
     def _upstream_head(self) -> bytes:
         fields = self.client.forwarded_fields
@@ -161,9 +140,6 @@ class HttpCall(Call):
 
     def on_upstream_drained(self) -> None:
         self.client.resume_reading()
-
-    def on_lost(self, reason: str) -> None:
-        self._displaced(reason)
 
     # --- the response
 

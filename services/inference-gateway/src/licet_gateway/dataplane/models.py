@@ -16,12 +16,15 @@ from licet_gateway.dataplane.refusals import UNKNOWN, UNREACHABLE
 if TYPE_CHECKING:
     from licet_gateway.dataplane.client import ClientConnection
     from licet_gateway.dataplane.http import ResponseHead
+    from licet_gateway.dataplane.loss import Loss
     from licet_gateway.dataplane.plane import DataPlane
     from licet_gateway.dataplane.upstream import UpstreamConnection, UpstreamPool
     from licet_gateway.dataplane.versions import PinnedVersion
 
 CACHED_MAX: Final = 1024
 METADATA_MAX: Final = 256 * 1024
+# Among accounts that wait for a connection, questions for metadata are one, which no account is named as.
+_CALLER: Final = ""
 
 
 class ModelRoutes:
@@ -51,12 +54,15 @@ class ModelRoutes:
         if question is not None:
             question.clients.append(client)
             return
-        pool = self._plane.pick_pool(version)
+        pool = self._plane.replicas.pick(version)
+        if pool is None:
+            client.refuse(UNREACHABLE)
+            return
         question = self._asking[version.path] = _Question(
             self, version, pool, now_ns() + self._plane.call_timeout_ns
         )
         question.clients.append(client)
-        if not pool.acquire(question):
+        if pool.acquire(question, _CALLER) is not None:
             self.answer(question, None)
 
     def sweep(self, now: int) -> None:
@@ -102,6 +108,7 @@ class _Question:
         connection.write(
             b"GET %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (self.version.path, connection.pool.authority)
         )
+        connection.asked()
 
     def on_response_head(self, head: ResponseHead) -> None:
         self._status = head.status
@@ -115,7 +122,7 @@ class _Question:
         whole = self._status == 200 and len(self._body) <= METADATA_MAX
         self._routes.answer(self, self._body if whole else None)
 
-    def on_lost(self, reason: str) -> None:
+    def on_lost(self, loss: Loss) -> None:
         self._routes.answer(self, None)
 
     def give_up(self) -> None:
@@ -123,7 +130,7 @@ class _Question:
         if self._connection is None:
             self._pool.stop_waiting(self)
         else:
-            self._connection.abort()
+            self._connection.give_up()
         self._routes.answer(self, None)
 
     def on_upstream_full(self) -> None:

@@ -15,6 +15,7 @@ from licet_gateway.dataplane.clock import SECOND, now_ns
 from licet_gateway.dataplane.counters import Counters
 from licet_gateway.dataplane.grpc_models import GrpcMetadata
 from licet_gateway.dataplane.h2.channels import UpstreamChannels
+from licet_gateway.dataplane.holding import Holding
 from licet_gateway.dataplane.http import RequestHead
 from licet_gateway.dataplane.http_call import HttpCall
 from licet_gateway.dataplane.lease import Lease
@@ -22,10 +23,11 @@ from licet_gateway.dataplane.leases import LeaseBook, Licensing
 from licet_gateway.dataplane.log import Log
 from licet_gateway.dataplane.models import ModelRoutes
 from licet_gateway.dataplane.refusals import LOG_FULL, NOT_CAUGHT_UP, body_too_large
+from licet_gateway.dataplane.replicas import Replicas
+from licet_gateway.dataplane.retry import RetryBudget
 from licet_gateway.dataplane.routes import Action, Route
 from licet_gateway.dataplane.triton_call import TritonCall
-from licet_gateway.dataplane.upstream import UpstreamPool
-from licet_gateway.dataplane.versions import PinnedVersion, VersionRegistry
+from licet_gateway.dataplane.versions import VersionRegistry
 from licet_gateway.domain import CallRecord, Credential, Refusal
 from licet_gateway.settings import DataPlaneLimits, GrpcTarget
 from licet_gateway.telemetry import CallTracer
@@ -58,6 +60,7 @@ class DataPlane:
     ) -> None:
         self._limits = limits
         self.call_timeout_ns = int(limits.call_timeout_s * SECOND)
+        self.took_too_long = f"the call was not finished in {limits.call_timeout_s:g} s"
         # The most seconds that a call can take, the last one begun.
         self.longest_s = math.ceil(limits.call_timeout_s)
         self.max_body_bytes = limits.max_body_bytes
@@ -65,16 +68,18 @@ class DataPlane:
         self.counters = Counters(folder)
         self.log = Log(folder, max_bytes=limits.log_max_bytes, live=self._live_leases)
         self.book = LeaseBook(licensing, self, chains=chains, idle_ns=int(limits.lease_idle_s * SECOND))
-        self.versions = VersionRegistry(tritons)
         self.connections: set[Connection] = set()
         self.draining = False
         self.tracer = tracer
         # Set when every revocation that could touch a lease is known.
         self.caught_up = False
         self._models = ModelRoutes(self)
-        self._pools = {url: UpstreamPool(url, connections_max=limits.upstream_connections) for url in tritons}
+        self.replicas = Replicas(tritons, limits, self.counters)
+        self.retries = RetryBudget(limits.retry_share)
+        self.holding = Holding(hold_ns=int(limits.hold_s * SECOND), calls_max=limits.hold_calls)
+        self.versions = VersionRegistry(tritons, when_ready=self.holding.wake)
         # By the HTTP address of the same Triton, which is what announcements name.
-        self._channels = {
+        self.channels = {
             url: UpstreamChannels(target.host, target.port) for url, target in (grpc or {}).items()
         }
         self.grpc_metadata = GrpcMetadata(self)
@@ -124,18 +129,6 @@ class DataPlane:
             case _:
                 self._models.metadata(client, route.slug)
 
-    def pick_pool(self, version: PinnedVersion) -> UpstreamPool:
-        """The least busy Triton that has the version."""
-        if len(version.tritons) == 1:
-            return self._pools[version.tritons[0]]
-        return min((self._pools[url] for url in version.tritons), key=lambda pool: pool.load)
-
-    def pick_channels(self, version: PinnedVersion) -> UpstreamChannels:
-        """The same over gRPC."""
-        if len(version.tritons) == 1:
-            return self._channels[version.tritons[0]]
-        return min((self._channels[url] for url in version.tritons), key=lambda channels: channels.load)
-
     def _live_leases(self) -> Iterable[Lease]:
         return self.book.live_leases()
 
@@ -161,6 +154,7 @@ class DataPlane:
 
     def start_when_written(self, call: Call) -> None:
         """The call goes on by `opened` once its open entry is on disk."""
+        self.retries.calls += 1
         self._opening.append(call)
         self._running.add(call)
 
@@ -225,9 +219,12 @@ class DataPlane:
             self._settle()
         for client in list(self.connections):
             client.sweep(now)
-        for channels in self._channels.values():
+        for channels in self.channels.values():
             channels.sweep(now)
         self.give_up(now)
+        self.replicas.sweep(now)
+        self.holding.sweep(now)
+        self.retries.sweep(now)
         self._models.sweep(now)
         self.counters.beat(
             now, ready=self.ready, connections=len(self.connections), running=len(self._running)
@@ -235,6 +232,9 @@ class DataPlane:
 
     def give_up(self, now: int) -> None:
         """Ends the calls that took too long."""
+        for call in list(self._running):
+            if isinstance(call, TritonCall):
+                call.sweep(now)
         for call in [call for call in (*self._running, *self.connecting) if now >= call.deadline_ns]:
             call.on_deadline()
 
@@ -249,9 +249,8 @@ class DataPlane:
         self._tick()
         for client in list(self.connections):
             client.abort()
-        for pool in self._pools.values():
-            pool.close()
-        for channels in self._channels.values():
+        self.replicas.close()
+        for channels in self.channels.values():
             channels.close()
         self._settle()
         self._tick()

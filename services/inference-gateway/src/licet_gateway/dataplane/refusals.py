@@ -36,8 +36,8 @@ TOO_MANY_WAITING: Final = Refusal(
 TOO_MANY_CLIENTS: Final = Refusal(
     "overloaded", "the gateway has too many connections", "try again shortly", _SOON_MS
 )
-UPSTREAM_FULL: Final = Refusal(
-    "overloaded", "the inference server's queue is full", "try again shortly", _SOON_MS
+QUEUED_TOO_LONG: Final = Refusal(
+    "overloaded", "the inference server had no room for the call in time", "try again shortly", _SOON_MS
 )
 LOG_FULL: Final = Refusal(
     "overloaded", "the gateway cannot write down more usage now", "try again shortly", _SOON_MS

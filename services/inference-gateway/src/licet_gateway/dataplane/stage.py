@@ -10,7 +10,9 @@ class Stage(enum.Enum):
 
     GATHERING = enum.auto()
     LEASING = enum.auto()
+    HOLDING = enum.auto()
     CONNECTING = enum.auto()
     OPENING = enum.auto()
     RUNNING = enum.auto()
+    RESENDING = enum.auto()
     DONE = enum.auto()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from licet_gateway.domain import NO_CAPS, MeteringRule, TokenCaps, pinned_name
@@ -44,7 +44,8 @@ class VersionRegistry:
     does not grow with how many there are.
     """
 
-    def __init__(self, tritons: Iterable[str]) -> None:
+    def __init__(self, tritons: Iterable[str], *, when_ready: Callable[[str], None] = lambda _: None) -> None:
+        self._when_ready = when_ready
         self._tritons = frozenset(tritons)
         # By version, then by Triton.
         self._states: dict[tuple[str, str], dict[str, VersionState]] = {}
@@ -63,6 +64,8 @@ class VersionRegistry:
             return
         states[state.triton] = state
         self._pin(state.slug, state.version_digest)
+        if state.ready:
+            self._when_ready(state.slug)
 
     def find(self, slug: str, version_digest: str) -> PinnedVersion | None:
         """The version, if it is ready somewhere."""

@@ -46,10 +46,12 @@ class LoadedModel:
 
 
 @contextmanager
-def loaded(kind: str, *, triton: str, repository: Path) -> Iterator[LoadedModel]:
-    """Loads one of the test models; unloads and removes it afterwards."""
-    digest = "0x" + secrets.token_hex(32)
-    slug = f"gw{secrets.token_hex(4)}/{kind}"
+def loaded(
+    kind: str, *, triton: str, repository: Path, like: LoadedModel | None = None
+) -> Iterator[LoadedModel]:
+    """Loads one of the test models, under the name of `like` where that is given; unloads and removes it afterwards."""
+    digest = "0x" + secrets.token_hex(32) if like is None else like.version_digest
+    slug = f"gw{secrets.token_hex(4)}/{kind}" if like is None else like.slug
     name = pinned_name(slug, digest)
     folder = repository / name
     (folder / "1").mkdir(parents=True)
