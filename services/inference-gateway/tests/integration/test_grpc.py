@@ -84,6 +84,12 @@ def trailers_of(error: grpc.aio.AioRpcError) -> dict[str, str]:
     return dict(trailers)
 
 
+async def read_to_the_end(call: Any) -> None:
+    eof: Any = vars(grpc.aio)["EOF"]
+    while await call.read() is not eof:
+        pass
+
+
 @pytest.mark.parametrize("rows", [1, 3, 2000])
 async def test_an_answer_is_tritons_own_and_is_charged_once(
     visit: Scene,
@@ -253,8 +259,7 @@ async def test_a_stream_whose_right_falls_ends_with_the_reason(
         await eventually(lambda: _revoked(scene), 10)
         (stream.folder / "1" / "gate-8").touch()
         with pytest.raises(grpc.aio.AioRpcError) as ended:
-            async for _ in call:
-                pass
+            await read_to_the_end(call)
         assert ended.value.code() is grpc.StatusCode.PERMISSION_DENIED
         assert trailers_of(ended.value)["x-licet-code"] == "license_revoked"
         [record] = await eventually(lambda: scene.calls, 10)
