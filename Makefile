@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help install up down status logs demo test test-contracts check bench models proto abi lock
+.PHONY: help install up down status logs demo test test-contracts check bench bench-gateway models proto abi lock
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ check: install ## lint, formats, types, import rules, dependencies, sizes
 
 bench: install ## measure; one JSON line a case
 	@$(RUN) -m e2e.load.bench $(ARGS)
+
+bench-gateway: install ## measure the gateway beside Triton and its peers (ARGS="--only http-1k-c16 --rounds 9")
+	@$(RUN) -m e2e.load.gateway $(ARGS)
 
 models: install ## train the example models and write their manifests
 	@$(RUN) -m examples.models.tumour_risk.train --out .local/models/tumour-risk $(ARGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import asyncpg
@@ -53,21 +53,30 @@ def rows(database_url: str, query: str, *args: object) -> list[dict[str, Any]]:
 
 def topic(bootstrap: str, name: str, kind: type[M]) -> list[M]:
     """Every message of one type in a topic, from the beginning to the end at the time of asking."""
+    return topic_since(bootstrap, name, kind, {})[0]
 
-    async def read() -> list[M]:
+
+def topic_since(
+    bootstrap: str, name: str, kind: type[M], begin: Mapping[int, int]
+) -> tuple[list[M], dict[int, int]]:
+    """Every message of one type from these offsets on, 0 where none is given, and the offsets behind the last."""
+
+    async def read() -> tuple[list[M], dict[int, int]]:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
         )
         await consumer.start()
         try:
-            return await _drain(consumer, name, kind)
+            return await _drain(consumer, name, kind, begin)
         finally:
             await consumer.stop()
 
     return asyncio.run(read())
 
 
-async def _drain(consumer: AIOKafkaConsumer, name: str, kind: type[M]) -> list[M]:
+async def _drain(
+    consumer: AIOKafkaConsumer, name: str, kind: type[M], begin: Mapping[int, int]
+) -> tuple[list[M], dict[int, int]]:
     wanted = kind.DESCRIPTOR.full_name.encode()
     found: list[M] = []
     await consumer._client.add_topic(name)
@@ -75,8 +84,11 @@ async def _drain(consumer: AIOKafkaConsumer, name: str, kind: type[M]) -> list[M
     consumer.assign(partitions)
     ends = await consumer.end_offsets(partitions)
     await consumer.seek_to_beginning(*partitions)
+    for partition in partitions:
+        if partition.partition in begin:
+            consumer.seek(partition, begin[partition.partition])
     while any([await consumer.position(p) < ends[p] for p in partitions]):
         for records in (await consumer.getmany(timeout_ms=500)).values():
             typed = (r for r in records if dict(r.headers).get("ce_type", wanted) == wanted)
             found.extend(kind.FromString(r.value) for r in typed)
-    return found
+    return found, {p.partition: await consumer.position(p) for p in partitions}

@@ -1,176 +1,172 @@
-"""The gateway beside Triton called directly: same request, same connections, alternating, in one run."""
+"""`make bench-gateway`: the gateway beside Triton called directly and beside other gateways, one JSON line a case.
+
+Every case is measured as docs/architecture/performance.md says, in rounds in which each target has its turn. Licensing,
+meter, log, receipts and telemetry are on, and the usage records are read back: a case whose records are not its answers
+fails. Billing, which reads them later, does not run.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import signal
 import statistics
-import subprocess
 import sys
-import time
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
-from licet_schemas.licet.usage.v1 import usage_pb2
-from licet_sdk.chain import PlanOffer
-from tritonclient.http import InferenceServerClient, InferInput
-
-from e2e.demo import books, calls, story
 from e2e.demo.steps import Notes
-from e2e.load import wrk
-from e2e.observe import eventually
+from e2e.load import figures, machine, processes, right, rounds, tool
+from e2e.load.cases import CASES, Case
+from e2e.load.peers.peer import Peer
+from e2e.load.rounds import Plan, Rules, Runs
+from e2e.load.stand import DIRECT, GATEWAY, LEFT_OUT, SCALED, Stand
+from e2e.load.tool import Target
 from e2e.world import World
 from infra.local.stack import Stack
 
-SLUG = "bench/identity"
-CONNECTIONS = 16
-ROUNDS = 9
-# CPU a request is an average over this many at least, within so many rounds.
-REQUESTS = 100_000
-MOST_ROUNDS = 13
-SECONDS = 5
-# Usage reaches Kafka within a second of its answer; this is generous.
-SHIPPED_S = 3.0
-UNITS = 10_000_000_000
-# Above this spread the ratio is printed and not claimed.
-STABLE_IQR = 0.10
+PROFILE = "bench"
+TERMINATED = 143
+FULL = Rules()
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One pair of runs, and the CPU that the gateway's and Triton's processes used in the gateway's."""
-
-    direct: wrk.Load
-    gateway: wrk.Load
-    gateway_cpu_s: float
-    triton_cpu_s: float
-
-
-def run(stack: Stack, world: World, notes: Notes) -> dict[str, Any]:
-    """The case `http-1k-c16`: licensing, metering, log, receipts and telemetry on, and read back afterwards."""
-    digest = _publish(world, notes)
-    direct, gateway = _targets(world, notes, digest)
-    for target in (direct, gateway):
-        wrk.run(target, connections=CONNECTIONS, seconds=SECONDS)
-    before = _settled(world, notes)
-    rounds: list[Round] = []
-    while len(rounds) < ROUNDS or (_requests(rounds) < REQUESTS and len(rounds) < MOST_ROUNDS):
-        rounds.append(_round(stack, direct, gateway, len(rounds)))
-    answered = _requests(rounds)
-    records = eventually(
-        lambda: _enough(_recorded(world, notes) - before, answered, len(rounds)),
-        "every answer is in the usage log",
-        60,
+def main() -> int:
+    """Exit code 0 when every case could be measured."""
+    parser = argparse.ArgumentParser(prog="make bench-gateway", description=__doc__)
+    parser.add_argument("--only", default="", help="the cases whose name contains this")
+    parser.add_argument(
+        "--rounds", type=int, default=FULL.rounds, help="rounds of a case; fewer than 9 are a trial"
     )
-    return {
-        "bench": "gateway",
-        "case": "http-1k-c16",
-        **_figures(rounds),
-        "answers": answered,
-        "records": records,
+    parser.add_argument(
+        "--seconds", type=int, default=FULL.seconds, help="length of a run; less than 5 is a trial"
+    )
+    parser.add_argument("--peers", help="only the peers whose name contains this; '-' is none")
+    parser.add_argument("--out", type=Path, help="also append the lines to this file")
+    args = parser.parse_args()
+    cases = [case for case in CASES if args.only in case.name]
+    if not cases:
+        parser.error(f"no case is called {args.only}: {', '.join(case.name for case in CASES)}")
+    rules = Rules(args.rounds, args.seconds)
+    if args.rounds < FULL.rounds or args.seconds < FULL.seconds:
+        rules = Rules(args.rounds, args.seconds, requests=0)
+    stop_on_sigterm()
+    find_tools(cases, args.peers)
+    with standing() as stand:
+        for case in cases:
+            tell(play(stand, case, rules, args.peers), args.out)
+    return 0
+
+
+def stop_on_sigterm() -> None:
+    """Leaves by SystemExit, so that the stack and the peers are stopped."""
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(TERMINATED))
+
+
+def tell(line: dict[str, Any], out: Path | None) -> None:
+    """Each line as it is measured: what fails later takes no figure away."""
+    text = json.dumps({**line, **machine.facts()}) + "\n"
+    print(text, end="", flush=True)
+    if out:
+        with out.open("a") as stream:
+            stream.write(text)
+
+
+def find_tools(cases: Sequence[Case], peers: str | None = None) -> None:
+    """Raises SystemExit where a tool or a peer of these cases is missing, before anything is started."""
+    tools = {case.program for case in cases} | {
+        peer.program for case in cases for peer in chosen(case, peers)
     }
+    for program in sorted(tools):
+        tool.find(program)
 
 
-def _publish(world: World, notes: Notes) -> str:
-    folder = Path(world.endpoints["chains_file"]).parent / "bench-identity"
-    command = [sys.executable, "-m", "examples.models.bench_identity.build", "--out", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
-    publisher = world.client("publisher")
-    digest, _ = publisher.vault.upload(folder)
-    asset_id, _ = publisher.chain.register_asset(SLUG)
-    publisher.chain.publish_version(asset_id, digest, f"{world.config.vault}/v1/manifests/{digest}")
-    offer = PlanOffer(
-        price=1,
-        period_s=86_400,
-        included_units=UNITS,
-        optimistic_units=UNITS,
-        unit_price=0,
-        metering_rule="request",
-        requests_per_s=1_000_000,
-        server=world.actor("operator").address,
-        terms_digest=books.digest_of(story.TERMS),
-    )
-    plan, _ = publisher.chain.create_plan(asset_id, offer)
-    books.fund(world, world.actor("buyer").address, story.FUNDS)
-    world.client("buyer").chain.buy(plan)
-    calls.make_key(world, notes, "buyer")
-    notes["bench_asset"] = asset_id
-    return digest
+@contextmanager
+def standing() -> Iterator[Stand]:
+    """A fresh stack without what is no part of a call, and a right to call."""
+    stack = Stack(PROFILE, report=lambda line: print(f"  {line}", file=sys.stderr))
+    stack.stop()
+    stack.wipe()
+    stack.start(without=LEFT_OUT)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            world, notes = World(stack.endpoints), Notes(Path(folder) / "notes.json")
+            made = right.prepare(world, notes)
+            yield Stand(stack, world, notes, made, right.Usage(world, made.asset_id))
+            world.close()
+    finally:
+        stack.stop()
 
 
-def _targets(world: World, notes: Notes, digest: str) -> tuple[wrk.Target, wrk.Target]:
-    tensor = InferInput("INPUT0", [1, 256], "FP32")
-    tensor.set_data_from_numpy(np.linspace(0, 1, 256, dtype=np.float32).reshape(1, 256))
-    body, json_bytes = InferenceServerClient.generate_request_body([tensor])
-    path = Path(world.endpoints["chains_file"]).parent / "bench-1k.body"
-    path.write_bytes(bytes(body))
-    name = SLUG.replace("/", ".")
-    direct = f"{world.endpoints['triton']['http']}/v2/models/{name}-{digest[2:18]}/infer"
-    gateway = f"{world.config.gateway[0]}/v2/models/{name}/infer"
-    key = f"Bearer {notes['buyer_key']}"
-    return wrk.Target(direct, path, int(json_bytes)), wrk.Target(gateway, path, int(json_bytes), key)
+def chosen(case: Case, names: str | None) -> list[Peer]:
+    """The case's peers whose name contains this: all of None."""
+    return [peer for peer in case.peers if names is None or names in peer.name]
 
 
-def _round(stack: Stack, direct: wrk.Target, gateway: wrk.Target, number: int) -> Round:
-    """A B, then B A, and so on, so that a drift of the machine falls on both."""
-    loads: dict[str, wrk.Load] = {}
-    used: dict[str, float] = {}
-    for name in ("direct", "gateway") if number % 2 == 0 else ("gateway", "direct"):
-        before = {part: _cpu_s(stack, part) for part in ("gateway-1", "triton")}
-        target = direct if name == "direct" else gateway
-        loads[name] = wrk.run(target, connections=CONNECTIONS, seconds=SECONDS)
-        if name == "gateway":
-            used = {part: _cpu_s(stack, part) - cpu_s for part, cpu_s in before.items()}
-    return Round(loads["direct"], loads["gateway"], used["gateway-1"], used["triton"])
+def play(stand: Stand, case: Case, rules: Rules, peers: str | None = None) -> dict[str, Any]:
+    """One case, from its warm-up to its line."""
+    print(f"… {case.name}", file=sys.stderr)
+    with stand.targets(case, chosen(case, peers)) as targets:
+        names = [target.name for target in targets]
+        subject = SCALED if case.workers else GATEWAY if GATEWAY in names else DIRECT
+        plan = Plan(case.tool, case.connections)
+        rounds.warm_up(targets, plan, rules)
+        if case.share:
+            saturated = case.tool(targets[0], connections=case.connections, seconds=rules.seconds)
+            plan = Plan(case.tool, case.connections, saturated.rate * case.share)
+        stand.usage.settle()
+        runs = rounds.play(targets, plan, rules, lambda: processes.by_part(stand.stack), subject=subject)
+        line = {"bench": "gateway", "case": case.name, **_line(targets, runs, plan, subject)}
+        if GATEWAY in names:
+            line |= _read_back(stand, case, runs)
+        trial = rules.rounds < FULL.rounds or rules.seconds < FULL.seconds
+        return {**line, "seconds": rules.seconds, "trial": trial, "parts": stand.parts()}
 
 
-def _requests(rounds: list[Round]) -> int:
-    return sum(r.gateway.requests for r in rounds)
+def _read_back(stand: Stand, case: Case, runs: Runs) -> dict[str, int]:
+    ours = [run for name in (GATEWAY, SCALED) for run in runs.get(name, [])]
+    answered = rounds.answers(ours)
+    records = stand.usage.confirm(answered, dropped=len(ours) * case.connections)
+    return {"answers": answered, "records": records}
 
 
-def _cpu_s(stack: Stack, name: str) -> float:
-    """User and system time of a part's processes."""
-    part = next(p for p in stack.status() if p.name == name)
-    root = psutil.Process(part.pid)
-    return float(
-        sum(p.cpu_times().user + p.cpu_times().system for p in [root, *root.children(recursive=True)])
-    )
+def _line(targets: Sequence[Target], runs: Runs, plan: Plan, subject: str) -> dict[str, Any]:
+    """The subject's figures, and beside them those of each peer with the subject's ratio to it."""
+    direct = runs[DIRECT]
+    line: dict[str, Any] = {"subject": subject}
+    if subject != DIRECT:
+        line |= _about(runs[subject], direct, plan)
+        line["cpu_us_by_part"] = figures.split(runs[subject])
+    line["direct_rps"] = round(statistics.median(figures.rates(direct)))
+    line["rounds"] = len(direct)
+    line["peers"] = [
+        {"peer": target.name, "check": target.check}
+        | _beside(runs, subject, target.name)
+        | _about(runs[target.name], direct, plan)
+        for target in targets
+        if target.name not in {DIRECT, subject}
+    ]
+    return line
 
 
-def _figures(rounds: list[Round]) -> dict[str, Any]:
-    ratios = [r.gateway.rate / r.direct.rate for r in rounds]
-    low, median, high = statistics.quantiles(ratios, n=4)
-    requests = _requests(rounds)
-    return {
-        "ratio_vs_triton": round(median, 3),
-        "iqr": round(high - low, 3),
-        "stable": high - low <= STABLE_IQR,
-        "cpu_us_per_request": round(sum(r.gateway_cpu_s for r in rounds) / requests * 1e6, 1),
-        "triton_cpu_us_per_request": round(sum(r.triton_cpu_s for r in rounds) / requests * 1e6, 1),
-        "load_tool_cpu_us_per_request": round(sum(r.gateway.cpu_s for r in rounds) / requests * 1e6, 1),
-        "added_p50_us": round(statistics.median(r.gateway.p50_us - r.direct.p50_us for r in rounds)),
-        "direct_rps": round(statistics.median(r.direct.rate for r in rounds)),
-        "rounds": len(rounds),
-    }
+def _beside(runs: Runs, subject: str, peer: str) -> dict[str, Any]:
+    if subject == DIRECT:
+        return {}
+    found = figures.ratio(figures.rates(runs[subject]), figures.rates(runs[peer]))
+    return {"ratio_vs_peer": found["ratio"], "iqr_vs_peer": found["iqr"], "stable_vs_peer": found["stable"]}
 
 
-def _recorded(world: World, notes: Notes) -> int:
-    """Calls of the benchmark's model in the usage log."""
-    records = world.topic("usage.recorded", usage_pb2.UsageRecorded)
-    return len({r.request_id for r in records if r.asset_id == notes["bench_asset"] and r.units})
+def _about(runs: list[rounds.Measured], direct: list[rounds.Measured], plan: Plan) -> dict[str, Any]:
+    line = figures.beside_direct(runs, direct)
+    if plan.rate:
+        line["asked_rps"] = round(plan.rate)
+        line["kept_rate"] = figures.ratio(figures.rates(runs), [plan.rate] * len(runs))["ratio"]
+    line["usd_per_million_calls"] = figures.usd_per_million(line["cpu_us_per_request"])
+    line["usd_per_core_hour"] = figures.USD_PER_CORE_HOUR
+    return line
 
 
-def _settled(world: World, notes: Notes) -> int:
-    """Records once no more come: those of the warm-up are not to be taken for those of the rounds."""
-    count = -1
-    while (now := _recorded(world, notes)) != count:
-        count = now
-        time.sleep(SHIPPED_S)
-    return count
-
-
-def _enough(records: int, answered: int, rounds: int) -> int:
-    """Records once they cover all answers. wrk drops up to one answer a connection when its time is over."""
-    assert answered <= records <= answered + rounds * CONNECTIONS, f"{records} records of {answered} answers"
-    return records
+if __name__ == "__main__":
+    raise SystemExit(main())

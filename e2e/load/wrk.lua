@@ -1,15 +1,8 @@
--- Sends one fixed KServe request again and again, and prints one JSON line with what came back.
-local body_path = os.getenv("BENCH_BODY")
-local file = io.open(body_path, "rb")
+-- Sends one fixed request again and again, and prints one JSON line with what came back.
+local file = io.open(os.getenv("BENCH_BODY"), "rb")
 wrk.method = "POST"
 wrk.body = file:read("*a")
 file:close()
-wrk.headers["Content-Type"] = "application/octet-stream"
-wrk.headers["Inference-Header-Content-Length"] = os.getenv("BENCH_JSON_BYTES")
-local authorization = os.getenv("BENCH_AUTHORIZATION")
-if authorization and authorization ~= "" then
-  wrk.headers["Authorization"] = authorization
-end
 
 function done(summary, latency, requests)
   local errors = summary.errors

@@ -77,13 +77,15 @@ class Stack:
         """Addresses of the running stack, as `endpoints.json` holds them; empty when it is down."""
         return read_json(self.profile.endpoints_file) or {}
 
-    def start(self, names: Iterable[str] | None = None) -> list[str]:
+    def start(self, names: Iterable[str] | None = None, *, without: Iterable[str] = ()) -> list[str]:
         """Start the named parts or groups (`servers`, `services`) in health order; returns what was started.
 
+        `without` leaves parts or groups out of them, and out of the profile's own where none is named.
         Parts that run already are left alone. If one fails, everything that this call started is stopped
         again and `PartFailed` says which log to read.
         """
-        wanted = self._expand(names)
+        left_out = self._expand(without)
+        wanted = [name for name in self._expand(names) if name not in left_out]
         with locked(self.profile):
             state = State.load(self.profile)
             if all(state.alive(name) for name in wanted):

@@ -51,6 +51,11 @@ def test_a_second_start_starts_nothing(stack: Stack) -> None:
     assert pids(stack) == before
 
 
+def test_a_part_that_is_left_out_is_not_started(stack: Stack) -> None:
+    assert stack.start(["redis", "chain"], without=["chain", "services"]) == ["redis"]
+    assert list(pids(stack)) == ["redis"]
+
+
 def test_two_starts_at_once_start_each_part_once(make_stack: MakeStack) -> None:
     with ThreadPoolExecutor(2) as pool:
         started = [
