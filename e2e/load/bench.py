@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from e2e.demo import books, calls, story
-from e2e.demo.steps import Notes
 from e2e.load import gateway, revocation
 from e2e.load.cases import SHORT
 from e2e.load.machine import ROOT

@@ -53,8 +53,8 @@ def parse(told: str, log: str, cpu_s: float, least_bytes: int = 1) -> Load:
     succeeded, failed, errored, timeout = _numbers(_REQUESTS, told)
     good, *others = _numbers(_STATUS, told)
     (data,) = _numbers(_DATA, told)
-    # Requests that the end of the time cut are in no count but the status codes of their headers.
-    refused = sum(others) + failed
+    # A status other than 2xx fails its request; the end of the time cuts what has a status already.
+    refused = max(sum(others), failed)
     if data < least_bytes * succeeded:
         refused += good
     ends = max((start + took for start, _, took in rows), default=1)
