@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def kserve(folder: Path, rows: int) -> Body:
         "Inference-Header-Content-Length": str(json_bytes),
     }
     return Body(file, headers, values.nbytes)
+
+
+def kserve_json(folder: Path, rows: int) -> Body:
+    """The same values as JSON, which is what a gateway that reads bodies can pass on."""
+    values = _values(rows)
+    tensor = {"name": "INPUT0", "shape": values.shape, "datatype": "FP32", "data": values.ravel().tolist()}
+    file = folder / f"kserve-{rows}k.json"
+    file.write_text(json.dumps({"inputs": [tensor]}))
+    return Body(file, {"Content-Type": "application/json"}, values.nbytes)
 
 
 def grpc(folder: Path, rows: int, model: str) -> Body:

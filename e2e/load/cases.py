@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from e2e.load import h2load, wrk
-from e2e.load.peers import envoy, nginx
+from e2e.load.peers import envoy, litellm, nginx
 from e2e.load.peers.peer import Peer
 from e2e.load.tool import Run
 
@@ -16,7 +16,8 @@ GRPC_PEERS = (envoy.GRPC_PLAIN, envoy.GRPC_EXT_AUTHZ)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One load on Triton itself, on the gateway and on its peers. `kib` is the size of the call's tensor.
+    """One load on Triton itself, on the gateway and on its peers. `kib` is the size of the call's tensor, which is
+    sent in binary unless `json` says otherwise.
 
     `share` is the part of direct's saturated rate at which calls are sent, whatever comes back; 0 is as many as go.
     `workers` are those of a second gateway that is measured beside the first, which has one; 0 is none.
@@ -27,6 +28,7 @@ class Case:
     connections: int
     peers: tuple[Peer, ...] = ()
     grpc: bool = False
+    json: bool = False
     kib: int = 1
     share: float = 0
     workers: int = 0
@@ -40,6 +42,7 @@ class Case:
 CASES = (
     Case("http-1k-c16", wrk.run, 16, HTTP_PEERS),
     Case("http-1k-c64", wrk.run, 64, HTTP_PEERS),
+    Case("http-json-c16", wrk.run, 16, (*CHECKING_PEERS, litellm.PASS_THROUGH), json=True),
     Case("http-1m-c4", wrk.run, 4, CHECKING_PEERS, kib=1024),
     Case("grpc-1k-c16", h2load.run_grpc, 16, GRPC_PEERS, grpc=True),
     Case("grpc-1k-c64", h2load.run_grpc, 64, GRPC_PEERS, grpc=True),

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class Stand:
                 home.mkdir()
                 port = free_port()
                 pid = until.enter_context(running(peer.part(home, port, self._upstream()), home))
-                found.append(self._target(case, peer.name, port, own, pid=pid, check=peer.check))
+                sent = replace(own, headers={**own.headers, **peer.headers})
+                found.append(self._target(case, peer.name, port, sent, pid=pid, check=peer.check))
             yield found
 
     def parts(self) -> list[str]:
@@ -91,6 +92,8 @@ class Stand:
 
     def _body(self, case: Case, folder: Path, model: str) -> Body:
         """Over gRPC the message names the model, which Triton knows by its pinned name."""
+        if case.json:
+            return bodies.kserve_json(folder, case.kib)
         return bodies.grpc(folder, case.kib, model) if case.grpc else bodies.kserve(folder, case.kib)
 
     def _upstream(self) -> Upstream:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.local.part import Part, spawn
 from infra.local.process import POLL_S, send, wait_gone
 
-READY_S = 90.0
+READY_S = 180.0  # LiteLLM imports for a minute on a busy machine
 STOP_S = 10.0
 
 
@@ -27,12 +26,15 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One kind of peer. `check` says what it checks of each call; `part` makes its process for a folder and a port."""
+    """One kind of peer. `check` says what it checks of each call, for which callers send `headers`; `part` makes its
+    process for a folder and a port.
+    """
 
     name: str
     check: str
     program: str
     part: Callable[[Path, int, Upstream], Part]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -52,10 +54,3 @@ def running(part: Part, folder: Path) -> Iterator[int]:
         send([process], signal.SIGTERM)
         wait_gone([process], STOP_S)
         send(tree, signal.SIGKILL)
-
-
-def version(command: list[str], pattern: str) -> str:
-    """The first word of a program's own version line that begins with `pattern`."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    words = (done.stdout + done.stderr).replace("/", " ").split()
-    return next((word for word in words if word.startswith(pattern)), "unknown")
