@@ -48,6 +48,13 @@ def kserve_json(folder: Path, rows: int) -> Body:
     return Body(file, {"Content-Type": "application/json"}, values.nbytes)
 
 
+def text(folder: Path, kib: int) -> Body:
+    """A text, as `generate_stream` takes it."""
+    file = folder / f"text-{kib}k.json"
+    file.write_text(json.dumps({"TEXT": "t" * kib * KIB}))
+    return Body(file, {"Content-Type": "application/json"}, kib * KIB)
+
+
 def grpc(folder: Path, rows: int, model: str) -> Body:
     """A ModelInfer message in gRPC's frame: one byte for no compression, four for the length."""
     values = _values(rows)

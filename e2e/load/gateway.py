@@ -93,8 +93,9 @@ def standing() -> Iterator[Stand]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             world, notes = World(stack.endpoints), Notes(Path(folder) / "notes.json")
-            made = right.prepare(world, notes)
-            yield Stand(stack, world, notes, made, right.Usage(world, made.asset_id))
+            tensors, texts = right.prepare(world, notes)
+            usage = right.Usage(world, frozenset({tensors.asset_id, texts.asset_id}))
+            yield Stand(stack, world, notes, tensors, texts, usage)
             world.close()
     finally:
         stack.stop()
@@ -118,7 +119,12 @@ def play(stand: Stand, case: Case, rules: Rules, peers: str | None = None) -> di
             plan = Plan(case.tool, case.connections, saturated.rate * case.share)
         stand.usage.settle()
         runs = rounds.play(targets, plan, rules, lambda: processes.by_part(stand.stack), subject=subject)
-        line = {"bench": "gateway", "case": case.name, **_line(targets, runs, plan, subject)}
+        line = {
+            "bench": "gateway",
+            "case": case.name,
+            "load_tool": case.program,
+            **_line(targets, runs, plan, subject),
+        }
         if GATEWAY in names:
             line |= _read_back(stand, case, runs)
         trial = rules.rounds < FULL.rounds or rules.seconds < FULL.seconds

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from licet_schemas import manifest as manifests
 from licet_schemas.licet.usage.v1 import usage_pb2
 from licet_sdk.chain import PlanOffer
 
@@ -16,8 +16,10 @@ from e2e.demo import books, calls, story
 from e2e.demo.steps import Notes
 from e2e.observe import eventually
 from e2e.world import World
+from examples.models.bench_identity.build import MANIFEST
 
-SLUG = "bench/identity"
+# The vault builds no model that answers in parts: what is streamed is one event.
+TEXT_TENSORS = {"inputs": "TEXT", "outputs": "SAME"}
 UNITS = 10_000_000_000
 # Usage reaches Kafka within a second of its answer; this is generous.
 SHIPPED_S = 3.0
@@ -34,31 +36,42 @@ class Right:
     pinned: str
 
 
-def prepare(world: World, notes: Notes, slug: str = SLUG, rule: str = "request") -> Right:
-    """Publishes the benchmark's model and buys a license whose units outlast every case."""
-    folder = Path(world.endpoints["chains_file"]).parent / "bench-identity"
-    command = [sys.executable, "-m", "examples.models.bench_identity.build", "--out", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
+def prepare(world: World, notes: Notes) -> tuple[Right, Right]:
+    """Licenses of one buyer whose units outlast every case: to bench.identity, and to the same model of texts."""
+    books.fund(world, world.actor("buyer").address, story.FUNDS)
+    calls.make_key(world, notes, "buyer")
+    tensors = {
+        side: [{"name": name, "datatype": "BYTES", "shape": [-1]}] for side, name in TEXT_TENSORS.items()
+    }
+    key = notes["buyer_key"]
+    return (
+        _buy(world, "bench/identity", MANIFEST, key),
+        _buy(world, "bench/text", {**MANIFEST, "name": "text", **tensors}, key),
+    )
+
+
+def _buy(world: World, slug: str, manifest: dict[str, Any], key: str) -> Right:
+    folder = Path(world.endpoints["chains_file"]).parent / slug.replace("/", "-")
+    folder.mkdir(exist_ok=True)
+    (folder / "manifest.json").write_bytes(manifests.canonical(manifest))
     publisher = world.client("publisher")
     digest, _ = publisher.vault.upload(folder)
     asset_id, _ = publisher.chain.register_asset(slug)
     publisher.chain.publish_version(asset_id, digest, f"{world.config.vault}/v1/manifests/{digest}")
-    plan, _ = publisher.chain.create_plan(asset_id, _offer(world, rule))
-    books.fund(world, world.actor("buyer").address, story.FUNDS)
+    plan, _ = publisher.chain.create_plan(asset_id, _offer(world))
     world.client("buyer").chain.buy(plan)
-    calls.make_key(world, notes, "buyer")
     model = slug.replace("/", ".")
-    return Right(str(asset_id), notes["buyer_key"], model, f"{model}-{digest[2:18]}")
+    return Right(asset_id, key, model, f"{model}-{digest[2:18]}")
 
 
-def _offer(world: World, rule: str) -> PlanOffer:
+def _offer(world: World) -> PlanOffer:
     return PlanOffer(
         price=1,
         period_s=86_400,
         included_units=UNITS,
         optimistic_units=UNITS,
         unit_price=0,
-        metering_rule=rule,
+        metering_rule="request",
         requests_per_s=1_000_000,
         server=world.actor("operator").address,
         terms_digest=books.digest_of(story.TERMS),
@@ -67,10 +80,10 @@ def _offer(world: World, rule: str) -> PlanOffer:
 
 @dataclass(slots=True)
 class Usage:
-    """Charged calls of one asset in the usage log, from where it was last settled."""
+    """Charged calls of some assets in the usage log, from where it was last settled."""
 
     world: World
-    asset_id: str
+    asset_ids: frozenset[str]
     _offsets: dict[int, int] = field(default_factory=dict)
     _ids: set[str] = field(default_factory=set)
 
@@ -108,5 +121,5 @@ class Usage:
         records, self._offsets = observe.topic_since(
             bootstrap, "usage.recorded", usage_pb2.UsageRecorded, self._offsets
         )
-        self._ids.update(r.request_id for r in records if r.asset_id == self.asset_id and r.units)
+        self._ids.update(r.request_id for r in records if r.asset_id in self.asset_ids and r.units)
         return len(self._ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from licet_kit.testing.ports import free_port
 
@@ -29,16 +31,18 @@ LEFT_OUT = ("billing", "gateway-2")
 PARTS = ("gateway-1", "gateway-2")
 # The supervisor ships a worker's log each second; what it does for a run ends within this.
 SHIPPING_S = 1.5
+FIRST_ANSWER_S = 60.0
 
 
 @dataclass(slots=True)
 class Stand:
-    """A running stack with a right to call, on which cases are played one after another."""
+    """A running stack with rights to call a model of tensors and one of texts, for cases one after another."""
 
     stack: Stack
     world: World
     notes: Notes
-    right: Right
+    tensors: Right
+    texts: Right
     usage: Usage
 
     @contextmanager
@@ -47,7 +51,7 @@ class Stand:
         with ExitStack() as until, tempfile.TemporaryDirectory(prefix="licet-bench-") as name:
             folder = Path(name)
             port = self._upstream().grpc if case.grpc else self._upstream().http
-            own = self._body(case, folder, self.right.pinned)
+            own = self._body(case, folder, self._right(case).pinned)
             found = [self._target(case, DIRECT, port, own), *self._gateways(case, folder, until)]
             for number, peer in enumerate(peers):
                 home = folder / str(number)
@@ -56,6 +60,9 @@ class Stand:
                 pid = until.enter_context(running(peer.part(home, port, self._upstream()), home))
                 sent = replace(own, headers={**own.headers, **peer.headers})
                 found.append(self._target(case, peer.name, port, sent, pid=pid, check=peer.check))
+            if not case.grpc:
+                for target in found:
+                    _answer(target)
             yield found
 
     def parts(self) -> list[str]:
@@ -72,29 +79,36 @@ class Stand:
         for name, number in names.items():
             # A gateway without this listener has no address of it.
             if url := self.world.endpoints["gateways"][number].get(role):
-                body = self._body(case, folder, self.right.model)
+                body = self._body(case, folder, self._right(case).model)
                 found.append(self._gateway(case, name, url, body, PARTS[number]))
         return found
 
     def _gateway(self, case: Case, name: str, url: str, body: Body, part: str) -> Target:
         pid = next(p.pid for p in self.stack.status() if p.name == part)
         signed = Body(
-            body.file, {**body.headers, "authorization": f"Bearer {self.right.key}"}, body.tensor_bytes
+            body.file, {**body.headers, "authorization": f"Bearer {self.tensors.key}"}, body.tensor_bytes
         )
         port = int(url.rsplit(":", 1)[1])
-        model = self.right.model
+        model = self._right(case).model
         return self._target(case, name, port, signed, model, pid=pid, settles_s=SHIPPING_S)
 
     def _target(self, case: Case, name: str, port: int, body: Body, model: str = "", **more: Any) -> Target:
-        path = bodies.GRPC_PATH if case.grpc else f"/v2/models/{model or self.right.pinned}/infer"
+        operation = "generate_stream" if case.stream else "infer"
+        path = f"/v2/models/{model or self._right(case).pinned}/{operation}"
+        path = bodies.GRPC_PATH if case.grpc else path
         url = f"http://{LOOPBACK}:{port}{path}"
         return Target(name, url, body.file, body.headers, answer_bytes=body.tensor_bytes, **more)
 
     def _body(self, case: Case, folder: Path, model: str) -> Body:
         """Over gRPC the message names the model, which Triton knows by its pinned name."""
+        if case.stream:
+            return bodies.text(folder, case.kib)
         if case.json:
             return bodies.kserve_json(folder, case.kib)
         return bodies.grpc(folder, case.kib, model) if case.grpc else bodies.kserve(folder, case.kib)
+
+    def _right(self, case: Case) -> Right:
+        return self.texts if case.stream else self.tensors
 
     def _upstream(self) -> Upstream:
         at = self.world.endpoints["triton"]
@@ -112,3 +126,16 @@ class Stand:
             yield
         finally:
             del os.environ["GATEWAY_WORKERS"]
+
+
+def _answer(target: Target) -> None:
+    """Asks once before anything is measured: a target that refuses is told in its words, and a slow start is over."""
+    at = urlsplit(target.url)
+    link = http.client.HTTPConnection(at.netloc, timeout=FIRST_ANSWER_S)
+    try:
+        link.request("POST", at.path, target.body.read_bytes(), dict(target.headers))
+        answer = link.getresponse()
+        told = answer.read()
+        assert answer.status == http.HTTPStatus.OK, f"{target.name} answered {answer.status}: {told[:500]!r}"
+    finally:
+        link.close()

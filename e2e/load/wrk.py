@@ -11,6 +11,8 @@ from e2e.load.tool import Load, Target
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 THREADS = 1
+# A slow answer is slow, and not a broken connection: wrk's own limit is 2 s.
+TIMEOUT_S = 60
 
 
 def run(target: Target, *, connections: int, seconds: int, rate: float = 0) -> Load:
@@ -18,7 +20,15 @@ def run(target: Target, *, connections: int, seconds: int, rate: float = 0) -> L
     assert not rate, "wrk keeps no rate"
     headers = [text for name, value in target.headers.items() for text in ("-H", f"{name}: {value}")]
     command = [
-        *(tool.find("wrk"), f"-t{THREADS}", f"-c{connections}", f"-d{seconds}s", "-s", str(SCRIPT)),
+        *(
+            tool.find("wrk"),
+            f"-t{THREADS}",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            f"--timeout={TIMEOUT_S}s",
+            "-s",
+            str(SCRIPT),
+        ),
         *headers,
         target.url,
     ]
