@@ -11,7 +11,6 @@ from tritonclient.grpc import service_pb2
 from tritonclient.http import InferenceServerClient, InferInput
 
 COLUMNS = 256
-KIB = 1024
 GRPC_PATH = "/inference.GRPCInferenceService/ModelInfer"
 
 
@@ -48,11 +47,12 @@ def kserve_json(folder: Path, rows: int) -> Body:
     return Body(file, {"Content-Type": "application/json"}, values.nbytes)
 
 
-def text(folder: Path, kib: int) -> Body:
-    """A text, as `generate_stream` takes it."""
-    file = folder / f"text-{kib}k.json"
-    file.write_text(json.dumps({"TEXT": "t" * kib * KIB}))
-    return Body(file, {"Content-Type": "application/json"}, kib * KIB)
+def vector(folder: Path, kib: int) -> Body:
+    """The same values in one dimension, as `generate_stream` takes them."""
+    values = _values(kib).ravel()
+    file = folder / f"vector-{kib}k.json"
+    file.write_text(json.dumps({"INPUT0": values.tolist()}))
+    return Body(file, {"Content-Type": "application/json"}, values.nbytes)
 
 
 def grpc(folder: Path, rows: int, model: str) -> Body:

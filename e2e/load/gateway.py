@@ -93,9 +93,9 @@ def standing() -> Iterator[Stand]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             world, notes = World(stack.endpoints), Notes(Path(folder) / "notes.json")
-            tensors, texts = right.prepare(world, notes)
-            usage = right.Usage(world, frozenset({tensors.asset_id, texts.asset_id}))
-            yield Stand(stack, world, notes, tensors, texts, usage)
+            tensors, vectors = right.prepare(world, notes)
+            usage = right.Usage(world, frozenset({tensors.asset_id, vectors.asset_id}))
+            yield Stand(stack, world, notes, tensors, vectors, usage)
             world.close()
     finally:
         stack.stop()

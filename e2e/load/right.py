@@ -18,8 +18,9 @@ from e2e.observe import eventually
 from e2e.world import World
 from examples.models.bench_identity.build import MANIFEST
 
-# The vault builds no model that answers in parts: what is streamed is one event.
-TEXT_TENSORS = {"inputs": "TEXT", "outputs": "SAME"}
+# `generate_stream` takes tensors of one dimension. The vault builds no model that answers in parts, so that what is
+# streamed is one event.
+VECTORS = {"inputs": "INPUT0", "outputs": "OUTPUT0"}
 UNITS = 10_000_000_000
 # Usage reaches Kafka within a second of its answer; this is generous.
 SHIPPED_S = 3.0
@@ -37,16 +38,14 @@ class Right:
 
 
 def prepare(world: World, notes: Notes) -> tuple[Right, Right]:
-    """Licenses of one buyer whose units outlast every case: to bench.identity, and to the same model of texts."""
+    """Licenses of one buyer whose units outlast every case: to bench.identity, and to the same model of vectors."""
     books.fund(world, world.actor("buyer").address, story.FUNDS)
     calls.make_key(world, notes, "buyer")
-    tensors = {
-        side: [{"name": name, "datatype": "BYTES", "shape": [-1]}] for side, name in TEXT_TENSORS.items()
-    }
+    tensors = {side: [{"name": name, "datatype": "FP32", "shape": [-1]}] for side, name in VECTORS.items()}
     key = notes["buyer_key"]
     return (
         _buy(world, "bench/identity", MANIFEST, key),
-        _buy(world, "bench/text", {**MANIFEST, "name": "text", **tensors}, key),
+        _buy(world, "bench/vector", {**MANIFEST, "name": "vector", **tensors}, key),
     )
 
 

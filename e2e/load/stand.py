@@ -36,13 +36,13 @@ FIRST_ANSWER_S = 60.0
 
 @dataclass(slots=True)
 class Stand:
-    """A running stack with rights to call a model of tensors and one of texts, for cases one after another."""
+    """A running stack with rights to call a model of tensors and one of vectors, for cases one after another."""
 
     stack: Stack
     world: World
     notes: Notes
     tensors: Right
-    texts: Right
+    vectors: Right
     usage: Usage
 
     @contextmanager
@@ -102,13 +102,13 @@ class Stand:
     def _body(self, case: Case, folder: Path, model: str) -> Body:
         """Over gRPC the message names the model, which Triton knows by its pinned name."""
         if case.stream:
-            return bodies.text(folder, case.kib)
+            return bodies.vector(folder, case.kib)
         if case.json:
             return bodies.kserve_json(folder, case.kib)
         return bodies.grpc(folder, case.kib, model) if case.grpc else bodies.kserve(folder, case.kib)
 
     def _right(self, case: Case) -> Right:
-        return self.texts if case.stream else self.tensors
+        return self.vectors if case.stream else self.tensors
 
     def _upstream(self) -> Upstream:
         at = self.world.endpoints["triton"]
