@@ -289,6 +289,8 @@ contract UsageEscrow is EscrowViews {
 
     /// @dev Draws what can be drawn for a line, 0 where that is nothing.
     function _draw(bytes32 depositId, Line memory line) private returns (uint128) {
+        // Without charges nobody could ask for one.
+        if (line.records == 0) return 0;
         if (line.authority != 0) {
             (bool isMandate, uint128 paid) = _mandates.draw(_book, depositId, line);
             return isMandate ? paid : _vouchers.draw(_book, depositId, line);

@@ -125,6 +125,26 @@ contract AttacksTest is Base {
         assertEq(_releaseToken(address(free)), 5 * uint256(most));
     }
 
+    /// @dev What one group draws from many deposits is held in one word, and none of it may be lost.
+    function test_depositsThatNoHoldCouldKeep() external {
+        TestUSD free = new TestUSD();
+        uint128 most = uint128(escrow.MAX_DEPOSIT() - 1);
+        _setCap(address(free), type(uint128).max);
+        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](8);
+        for (uint256 i = 0; i < 9; ++i) {
+            address each = address(uint160(0x1000 + i));
+            free.mint(each, most);
+            vm.startPrank(each);
+            free.approve(address(escrow), most);
+            if (i == 8) vm.expectPartialRevert(IUsageEscrow.UsageEscrow_DepositTooLarge.selector);
+            bytes32 depositId = escrow.deposit(operator, address(free), most);
+            vm.stopPrank();
+            if (i != 8) items[i] = _item(depositId, most);
+        }
+        _settleAs(operator, 1, _group(assetId, address(free), items));
+        assertEq(_releaseToken(address(free)), 8 * uint256(most));
+    }
+
     function testFuzz_rounding(uint8[20] calldata amounts) external {
         // Many small receipts, distributed one by one, never pay the protocol more than its share.
         bytes32 id = _deposit(payer, type(uint16).max);

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IDisputes} from "../src/interfaces/IDisputes.sol";
+import {IUsageEscrow} from "../src/interfaces/IUsageEscrow.sol";
 import {SumTree} from "../src/libraries/SumTree.sol";
 import {DisputeBase} from "./DisputeBase.sol";
 
@@ -28,6 +29,33 @@ contract DisputesTest is DisputeBase {
 
     function _status() private view returns (IDisputes.DisputeStatus) {
         return escrow.disputeOf(lineId).status;
+    }
+
+    // --- what draws ---
+
+    /// @dev A line without charges could never be challenged, whatever it drew.
+    function test_attack_ALineWithoutChargesDrawsNothing() external {
+        uint128 before = escrow.drawableOf(depositId);
+        IUsageEscrow.Item memory item = _item(depositId, 60);
+        item.records = 0;
+        _settle(_one(item));
+        assertEq(escrow.holdOf(_held(2)).amount, 0);
+        assertEq(escrow.drawableOf(depositId), before);
+    }
+
+    /// @dev What a refund took out of the hold is in no release, and what was refunded is not refunded again.
+    function test_attack_cancelThenClaim() external {
+        uint256 before = usd.balanceOf(payer);
+        _challenge(settled, 2);
+        skip(DISPUTE_TIME);
+        assertEq(escrow.refund(settled), 60);
+        assertEq(escrow.release(_held(1)), 5);
+        vm.expectPartialRevert(IDisputes.UsageEscrow_NothingToRelease.selector);
+        escrow.release(_held(1));
+        vm.expectPartialRevert(IDisputes.UsageEscrow_WrongDisputeStatus.selector);
+        escrow.refund(settled);
+        assertEq(usd.balanceOf(payer) - before, 60);
+        assertEq(router.pendingOf(assetId, address(usd)).amount, 5);
     }
 
     // --- release ---

@@ -261,6 +261,7 @@ contract SettlementTest is Base {
             items[i] = _item(id, amounts[i]);
             items[i].records = records[i];
             uint128 paid = amounts[i] < left ? amounts[i] : left;
+            if (records[i] == 0) paid = 0;
             left -= paid;
             due += amounts[i];
             lines[i] = IUsageEscrow.Settled(id, 0, amounts[i], paid, 0, records[i]);

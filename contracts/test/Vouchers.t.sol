@@ -51,6 +51,15 @@ contract VouchersTest is Base {
         assertEq(escrow.depositOf(depositId).spendable, 699);
     }
 
+    function test_settle_PaysNothingForALineWithoutCharges() external {
+        _present(300);
+        IUsageEscrow.Item memory item = _item(depositId, 100);
+        (item.authority, item.records) = ("session", 0);
+        _settle(_one(item));
+        assertEq(_paidLast(), 0);
+        assertEq(escrow.channelOf(depositId, "session").drawn, 0);
+    }
+
     function testFuzz_settle_NeverExceedsVoucherOrDeposit(uint128[4] calldata signed, uint128[4] calldata due)
         external
     {

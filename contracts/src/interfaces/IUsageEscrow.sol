@@ -191,7 +191,8 @@ interface IUsageEscrow {
     error UsageEscrow_BatchGap(address operator, uint64 expected, uint64 given);
     /// @notice The dispute time is outside `MIN_DISPUTE_TIME` and `MAX_DISPUTE_TIME`.
     error UsageEscrow_InvalidDisputeTime(uint64 disputeTime);
-    /// @notice A deposit holds less than `MAX_DEPOSIT`, what was drawn from it included.
+    /// @notice A deposit holds less than `MAX_DEPOSIT`, what was drawn from it included; or the escrow would hold more
+    /// of the token than 112 bits count.
     error UsageEscrow_DepositTooLarge(bytes32 depositId, uint256 total);
     /// @notice A batch has between 1 and `MAX_ITEMS` items, and each of its groups has one.
     error UsageEscrow_InvalidBatchSize(uint256 items);
@@ -237,9 +238,9 @@ interface IUsageEscrow {
     /// An item never fails the batch: it pays `min(due, drawable)`, where the spendable balance and then the waiting
     /// exits, newest first, are drawable; through a mandate at most what is left of that window and in all, through a
     /// channel at most what vouchers were signed for. An item of an unknown deposit or of an unknown asset pays 0; so
-    /// does one without a mandate whose window is not 0 or whose payer forbids it, and one that its mandate does not
-    /// cover: a window that has not begun or whose grace is over, another asset, no records or more than are left of
-    /// that window. The next batch number is `lastBatchOf(operator) + 1`, counted from 1; a number that was used is a
+    /// does one without charges, which nobody could challenge, one without a mandate whose window is not 0 or whose
+    /// payer forbids it, and one that its mandate does not cover: a window that has not begun or whose grace is over,
+    /// another asset, more records than are left of that window. The next batch number is `lastBatchOf(operator) + 1`, counted from 1; a number that was used is a
     /// no-op (`BatchRepeated`), a gap reverts.
     /// @param root Root over the items of all groups: OpenZeppelin's standard Merkle tree with unsorted leaves
     /// `keccak256(keccak256(abi.encode(line)))`; a root that does not match reverts.

@@ -12,6 +12,8 @@ library DepositBook {
     /// @notice A deposit holds less, what was drawn from it included. Its open exits can bring what was drawn to at most
     /// five times as much, which still fits into 112 bits.
     uint256 internal constant MAX_DEPOSIT = 2 ** 109;
+    /// @notice Most that is held of a token: a group draws from many deposits, and a hold keeps it in 112 bits.
+    uint256 internal constant MAX_HELD = type(uint112).max;
 
     struct Party {
         address payer;
@@ -54,11 +56,13 @@ library DepositBook {
         Balance memory balance = self.balances[id];
         uint256 newTotal = uint256(balance.spendable) + balance.drawn + amount;
         if (newTotal >= MAX_DEPOSIT) revert IUsageEscrow.UsageEscrow_DepositTooLarge(id, newTotal);
+        uint256 newHeld = self.held[party.token] + amount;
+        if (newHeld > MAX_HELD) revert IUsageEscrow.UsageEscrow_DepositTooLarge(id, newHeld);
         // casting to 'uint112' is safe because the total is below 2^109
         // forge-lint: disable-next-line(unsafe-typecast)
         balance.spendable += uint112(amount);
         self.balances[id] = balance;
-        self.held[party.token] += amount;
+        self.held[party.token] = newHeld;
         emit IUsageEscrow.Deposited(
             id, party.payer, party.operator, party.token, amount, balance.spendable, total(balance)
         );

@@ -43,7 +43,7 @@ library DisputeBook {
         IRevenueRouter.Terms memory terms
     ) internal {
         Hold storage entry = self.holds[holdId];
-        // casting is safe because what deposits hold is below 2^109, and until the year 2106
+        // casting is safe because no token is held beyond 112 bits, and until the year 2106
         // forge-lint: disable-next-item(unsafe-typecast)
         (entry.amount, entry.releaseAt) = (entry.amount + uint112(amount), uint32(releaseAt));
         entry.terms = terms;
