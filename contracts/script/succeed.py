@@ -1,7 +1,7 @@
 """Puts the next generation of the licence contracts in the place of the present one, by the chain's timelock.
 
-Deploys `License` and `LicenseSale` once more, schedules that the present ones retire and the next ones are listed,
-waits as long as an exit, executes, and writes both generations into CHAINS_FILE. Run it again after the wait: it finds
+Deploys `License`, `LicenseSale` and `BreachBook` once more (the last answers for one generation of licences alone),
+schedules that the present ones retire and the next ones are listed, waits as long as an exit, executes, and writes both generations into CHAINS_FILE. Run it again after the wait: it finds
 what is done and goes on. The same deployer gets the same addresses on every chain.
 """
 
@@ -24,10 +24,10 @@ from web3 import Web3
 from web3.contract import Contract
 
 # In the order of their dependencies.
-SUCCEEDED: Final = ("License", "LicenseSale")
+SUCCEEDED: Final = ("License", "LicenseSale", "BreachBook")
 _RETIRING: Final = 2
 _NO_PREDECESSOR: Final = b"\0" * 32
-_GAS: Final = 600_000
+_GAS: Final = 900_000
 
 
 class SuccessionRefused(Exception):
@@ -101,7 +101,7 @@ class Succession:
         return placed
 
     def _decide(self, present: dict[str, str], following: dict[str, str]) -> Outcome:
-        """The decision of the timelock: retire both, then list both. It holds as a whole or not at all."""
+        """The decision of the timelock: retire the present ones, then list the next ones. It holds as a whole or not at all."""
         functions = self._directory.functions
         calls = [functions.advance(present[name], _RETIRING) for name in SUCCEEDED]
         calls += [

@@ -37,7 +37,9 @@ contract BreachBook is IBreachBook, ReentrancyGuardTransient {
 
     /// @inheritdoc IBreachBook
     function announce(uint256 tokenId, bytes32 evidence) external returns (uint64 effectiveAt) {
-        _directory.requireActive(address(this));
+        // Retiring, it answers for the licences of its generation: to stay behind is no way around a plan.
+        bool isRetiring = _directory.statusOf(address(this)) == IDirectory.Status.Retiring;
+        if (!isRetiring) _directory.requireActive(address(this));
         (ILicense.Terms memory license, IPlanBook.BreachRule memory rule) = _authorized(tokenId);
         if (rule.notice == 0) revert BreachBook_NotRevocable(tokenId, license.planId);
         if (license.endTime <= block.timestamp) revert BreachBook_Ended(tokenId, license.endTime);

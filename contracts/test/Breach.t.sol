@@ -25,11 +25,12 @@ contract BreachTest is BreachBase {
         }
     }
 
-    function test_announce_RevertWhen_BookIsNotActive() external {
+    function test_announce_RevertWhen_BookIsRetired() external {
         _advance(address(breachBook), IDirectory.Status.Retiring);
+        _advance(address(breachBook), IDirectory.Status.Retired);
         vm.expectRevert(
             abi.encodeWithSelector(
-                IDirectory.Directory_NotActive.selector, address(breachBook), IDirectory.Status.Retiring
+                IDirectory.Directory_NotActive.selector, address(breachBook), IDirectory.Status.Retired
             )
         );
         vm.prank(publisher);

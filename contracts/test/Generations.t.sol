@@ -16,11 +16,12 @@ contract GenerationsTest is LicenseStatesBase {
 
     License private next;
     LicenseSale private nextSale;
+    BreachBook private nextBook;
 
     function _succeed() private {
         next = new License(directory);
         nextSale = new LicenseSale(directory, planBook, next);
-        BreachBook nextBook = new BreachBook(directory, registry, planBook, next);
+        nextBook = new BreachBook(directory, registry, planBook, next);
         _replace("License", address(license), address(next));
         _replace("LicenseSale", address(sale), address(nextSale));
         _replace("BreachBook", address(breachBook), address(nextBook));
@@ -161,6 +162,33 @@ contract GenerationsTest is LicenseStatesBase {
         vm.prank(publisher);
         breachBook.revoke(ID, PRICE);
         assertTrue(license.isRevoked(ID));
+    }
+
+    /// @dev Else whoever stays behind could break the terms until the licence ends.
+    function test_announce_StaysPossibleForALicenseThatStaysBehind() external {
+        _succeed();
+        _announce();
+        skip(7 days);
+        _fund(publisher, address(breachBook), PRICE);
+        vm.prank(publisher);
+        breachBook.revoke(ID, PRICE);
+        assertTrue(license.isRevoked(ID));
+    }
+
+    /// @dev Nor is moving a way around them: the next generation's book answers for what moved.
+    function test_breach_FollowsALicenseIntoTheNextGeneration() external {
+        _succeed();
+        _migrate();
+        vm.startPrank(publisher);
+        vm.expectRevert(abi.encodeWithSelector(ILicense.License_Unknown.selector, ID));
+        breachBook.announce(ID, keccak256("evidence"));
+        nextBook.announce(ID, keccak256("evidence"));
+        vm.stopPrank();
+        skip(7 days);
+        _fund(publisher, address(nextBook), PRICE);
+        vm.prank(publisher);
+        nextBook.revoke(ID, PRICE);
+        assertTrue(next.isRevoked(ID));
     }
 
     function test_migrate_KeepsWhatThePlanForbids() external {

@@ -10,7 +10,7 @@ import pytest
 from eth_utils.address import to_checksum_address
 from licet_kit.testing.anvil import Anvil
 
-from .deploying import EXIT_DELAY_S, chains_in, contract_at, deploy_on, key_file, run_script
+from .deploying import EXIT_DELAY_S, chains_in, contract_at, deploy_on, key_file, run_script, w3_of
 
 RETIRING = 2
 
@@ -39,7 +39,7 @@ async def test_the_next_generation_is_active_after_the_wait_of_an_exit(chain: An
     assert (done["state"], done["contracts"]) == ("done", waiting["contracts"])
     entry = chains_in(tmp_path)[31337]
     directory = contract_at(chain, before, "Directory").functions
-    for name in ("License", "LicenseSale"):
+    for name in ("License", "LicenseSale", "BreachBook"):
         assert entry["former"][name] == [before[name]]
         assert entry["contracts"][name] == done["contracts"][name].lower() != before[name]
         assert directory.statusOf(to_checksum_address(before[name])).call() == RETIRING
@@ -49,6 +49,18 @@ async def test_the_next_generation_is_active_after_the_wait_of_an_exit(chain: An
     }
     assert await succeed(chain, tmp_path) == done
     assert chains_in(tmp_path)[31337] == entry, "what is done stays as it is"
+
+
+async def test_each_generation_of_licences_has_a_book_of_breaches(chain: Anvil, tmp_path: Path) -> None:
+    await deploy_on(chain, tmp_path)
+    await succeed(chain, tmp_path)
+    await chain.advance(EXIT_DELAY_S)
+    await succeed(chain, tmp_path)
+    entry = chains_in(tmp_path)[31337]
+    former = {name: addresses[0] for name, addresses in entry["former"].items()}
+    for contracts in (former, entry["contracts"]):
+        code = w3_of(chain).eth.get_code(to_checksum_address(contracts["BreachBook"])).hex()
+        assert contracts["License"].removeprefix("0x") in code, "whose licences it ends is fixed in its code"
 
 
 async def test_a_third_generation_keeps_the_first_two(chain: Anvil, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ interface IBreachBook {
     error BreachBook_NothingToClaim(address account, address token);
 
     /// @notice Announces a breach of a licence that runs, by the asset's owner or an approved account. Entry: needs the
-    /// book active in the Directory.
+    /// book active in the Directory, or retiring, where it answers for the licences that did not migrate.
     function announce(uint256 tokenId, bytes32 evidence) external returns (uint64 effectiveAt);
 
     /// @notice Takes an announcement back, by the asset's owner or an approved account.

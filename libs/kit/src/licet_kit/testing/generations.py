@@ -9,11 +9,11 @@ from licet_schemas.eip712 import keccak
 from licet_kit.testing.deployment import DeployedChain
 
 RETIRING = 2
-SUCCEEDED = ("License", "LicenseSale")
+SUCCEEDED = ("License", "LicenseSale", "BreachBook")
 
 
 async def succeed_licenses(deployed: DeployedChain, root: Path) -> dict[str, str]:
-    """Retire `License` and `LicenseSale`, put the next ones in their place, and say so in the chain's CHAINS_FILE.
+    """Retire the license contracts, put the next ones in their place, and say so in the chain's CHAINS_FILE.
 
     Returns the addresses of the former ones. What the timelock would decide is sent as the timelock.
     """
@@ -25,6 +25,7 @@ async def succeed_licenses(deployed: DeployedChain, root: Path) -> dict[str, str
     for name, arguments in (
         ("License", (directory,)),
         ("LicenseSale", (directory, contracts["PlanBook"], "License")),
+        ("BreachBook", (directory, contracts["AssetRegistry"], contracts["PlanBook"], "License")),
     ):
         retire = _call("advance(address,uint8)", former[name], RETIRING)
         await _send(deployed, {"from": timelock, "to": directory, "data": retire})
