@@ -6,6 +6,7 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {IDirectory} from "./interfaces/IDirectory.sol";
 import {IERC7432} from "./interfaces/IERC7432.sol";
 import {ILicense} from "./interfaces/ILicense.sol";
+import {ITokenState} from "./interfaces/ITokenState.sol";
 import {Names} from "./libraries/Names.sol";
 import {LicenseState} from "./LicenseState.sol";
 
@@ -185,6 +186,13 @@ contract License is LicenseState {
     {
         _roleOperators[msg.sender][operator] = approved;
         emit RoleApprovalForAll(tokenAddress, operator, approved);
+    }
+
+    /// @inheritdoc ITokenState
+    /// @notice Over plan, term, renewals, and until when an announced breach hangs over it.
+    function tokenStateHash(uint256 tokenId) external view returns (bytes32) {
+        uint64 heldUntil = _heldUntil[tokenId];
+        return keccak256(abi.encode(licenseOf(tokenId), block.timestamp > heldUntil ? 0 : heldUntil));
     }
 
     /// @notice ERC-721's approval; a bound licence cannot be listed.

@@ -138,12 +138,6 @@ abstract contract LicenseState is ILicense, ITokenState, ERC721 {
         return _roleOperators[owner][operator];
     }
 
-    /// @inheritdoc ITokenState
-    /// @notice Over plan, term and renewals.
-    function tokenStateHash(uint256 tokenId) external view returns (bytes32) {
-        return keccak256(abi.encode(licenseOf(tokenId)));
-    }
-
     /// @inheritdoc IERC7858
     function expiryType() external pure returns (EXPIRY_TYPE) {
         return EXPIRY_TYPE.TIME_BASED;

@@ -206,6 +206,26 @@ contract MarketTest is MarketBase {
         _fill(order, 1, ASK);
     }
 
+    /// @dev A licence that may soon be revoked is not what was bid for; once that is over, it is again.
+    function test_fill_revertsWhenABreachWasAnnouncedSince() external {
+        IMarket.Order memory order = _sell();
+        order.stateHash = license.tokenStateHash(licenseId);
+        vm.prank(address(breachBook));
+        license.hold(licenseId, uint64(block.timestamp) + 1 hours);
+        bytes32 found = license.tokenStateHash(licenseId);
+        assertNotEq(found, order.stateHash);
+        _refused(
+            order,
+            abi.encodeWithSelector(
+                IMarket.Market_StateChanged.selector, address(license), licenseId, order.stateHash, found
+            )
+        );
+        skip(1 hours);
+        assertEq(license.tokenStateHash(licenseId), found);
+        skip(1);
+        _fill(order, 1, ASK);
+    }
+
     function test_anAssetsStateChangesWithItsVersions() external {
         uint256 tokenId = registry.tokenIdOf(assetId);
         bytes32 before = registry.tokenStateHash(tokenId);
