@@ -1,4 +1,4 @@
-"""Writes receipts, mandates, mirrors, sumtree and settlement (.json) from implementations other than Licet's own.
+"""Writes receipts, mandates, mirrors, signed, sumtree and settlement (.json) from implementations other than ours.
 
 EIP-712 comes from eth-account's general encoder, packed hashes from eth-abi and eth-utils; the trees are
 written down here a second time, as recursion. Deterministic: every value derives from a label.
@@ -55,8 +55,21 @@ TYPES = {
     "uint64 validUntil,bytes32[] assets,uint256 nonce",
     "Mirror": "string slug,uint256 homeChainId,address homeRegistry,address homeOwner,uint64 epoch,address owner,"
     "uint64 validUntil,uint64 nonce",
+    "Credential": "bytes32 assetId,address subject,uint8 class,uint16 jurisdiction,uint64 expiresAt,uint256 nonce",
+    "Order": "address maker,uint8 side,uint8 standard,address token,uint256 tokenId,uint128 amount,"
+    "address currency,uint128 startPrice,uint128 endPrice,uint64 startTime,uint64 endTime,address taker,"
+    "uint256 nonce,uint64 epoch,bytes32 stateHash",
+    "PurchaseIntent": "uint256 planId,address recipient,uint128 maxPrice,uint64 deadline,uint256 nonce",
+    "Voucher": "address payer,address operator,address token,bytes32 channel,uint128 cumulative",
 }
-DOMAINS = {"Mandate": "Licet Mandate", "Mirror": "Licet Mirror"}
+DOMAINS = {
+    "Mandate": "Licet Mandate",
+    "Mirror": "Licet Mirror",
+    "Credential": "Licet Credential",
+    "Order": "Licet Order",
+    "PurchaseIntent": "Licet Purchase",
+    "Voucher": "Licet Voucher",
+}
 
 
 def typed(name: str, message: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -230,6 +243,38 @@ def mirrors() -> dict[str, Any]:
     }
 
 
+# --- credentials, orders, purchase intents, vouchers ---
+
+WIDEST = {"uint8": 2**8 - 1, "uint16": 2**16 - 1, "uint64": 2**64 - 1, "uint128": 2**128 - 1, "uint256": 2**256 - 1}
+# What a type does not say: these fields are enumerations.
+LAST = {"side": 1, "standard": 2}
+
+
+def example(name: str, i: int) -> dict[str, Any]:
+    """The i-th example of a type: small numbers, the second one zeros, and the third one the greatest numbers."""
+    message: dict[str, Any] = {}
+    for place, field in enumerate(TYPES[name].split(",")):
+        kind, title = field.split()
+        label = f"{name} {title} {i}"
+        if kind == "address":
+            message[title] = "0x" + "00" * 20 if i == 1 else address(label)
+        elif kind == "bytes32":
+            message[title] = "0x" + "00" * 32 if i == 1 else word(label)
+        else:
+            most = LAST.get(title, WIDEST[kind])
+            message[title] = (min(place + 1, most), 0, most)[i]
+    return message
+
+
+def signatures() -> dict[str, Any]:
+    """Three examples of each type, signed."""
+    lists = {"credentials": "Credential", "orders": "Order", "purchases": "PurchaseIntent", "vouchers": "Voucher"}
+    return {"domain": {"chainId": CHAIN_ID, "verifyingContract": ESCROW}} | {
+        title: [signed(name, example(name, i), f"vector {name} signer {i}") for i in range(3)]
+        for title, name in lists.items()
+    }
+
+
 # --- sum trees ---
 
 
@@ -346,11 +391,12 @@ def batch(size: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Writes the five files."""
+    """Writes the six files."""
     contents = {
         "receipts": receipts(),
         "mandates": mandates(),
         "mirrors": mirrors(),
+        "signed": signatures(),
         "sumtree": sum_trees(),
         "settlement": {"batches": [batch(size) for size in (1, 2, 3, 5)]},
     }
