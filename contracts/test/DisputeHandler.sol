@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IDisputes} from "../src/interfaces/IDisputes.sol";
+import {IUsageEscrow} from "../src/interfaces/IUsageEscrow.sol";
 import {SumTree} from "../src/libraries/SumTree.sol";
 import {DisputeBase} from "./DisputeBase.sol";
 
@@ -10,6 +11,7 @@ import {DisputeBase} from "./DisputeBase.sol";
 contract DisputeHandler is DisputeBase {
     uint128 private constant OTHERS = 5;
     uint128 private constant DRAWN = 60;
+    uint128 private constant LINES = 2;
 
     struct Entry {
         IDisputes.SettledLine settled;
@@ -33,31 +35,56 @@ contract DisputeHandler is DisputeBase {
         usd.approve(address(escrow), type(uint256).max);
     }
 
-    function count() external view returns (uint256) {
-        return entries.length;
+    function count() external view returns (uint64) {
+        return escrow.lastBatchOf(operator);
     }
 
     function escrowAddress() external view returns (address) {
         return address(escrow);
     }
 
-    /// @dev One line in three charges a receipt that an earlier one has charged, and one in four is not covered.
+    /// @dev Two lines of the payer beside one of somebody else. One batch in three charges a receipt that an earlier
+    /// one has charged, one in five charges it in both of its lines, and one in four is not covered.
     function settle(uint256 seed) external {
-        SumTree.Charge[CALLS] memory charges = _charges(next);
-        next += CALLS;
+        SumTree.Charge[CALLS][LINES] memory charges = [_charges(next), _charges(next + CALLS)];
+        next += LINES * CALLS;
         if (seed % 3 == 0 && entries.length != 0) {
-            charges[seed % CALLS].receiptHash = entries[seed % entries.length].charges[0].receiptHash;
+            charges[seed % LINES][seed % CALLS].receiptHash = entries[seed % entries.length].charges[0].receiptHash;
         }
-        if (seed % 4 != 0 && escrow.drawableOf(depositId) < DRAWN) _fund(DRAWN);
+        if (seed % 5 == 0) charges[1][seed % CALLS].receiptHash = charges[0][0].receiptHash;
+        if (seed % 4 != 0 && escrow.drawableOf(depositId) < LINES * DRAWN) _fund(LINES * DRAWN);
         uint128 drawable = escrow.drawableOf(depositId);
-        IDisputes.SettledLine memory settled = _settleCharges(charges);
-        Entry storage entry = entries.push();
-        entry.settled = settled;
-        entry.paid = drawable < DRAWN ? drawable : DRAWN;
-        for (uint256 i = 0; i < CALLS; ++i) {
-            entry.charges[i] = charges[i];
+        IDisputes.SettledLine[LINES] memory settled = _settleLines(charges);
+        for (uint256 i = 0; i < LINES; ++i) {
+            Entry storage entry = entries.push();
+            entry.settled = settled[i];
+            entry.paid = drawable < DRAWN ? drawable : DRAWN;
+            drawable -= entry.paid;
+            for (uint256 j = 0; j < CALLS; ++j) {
+                entry.charges[j] = charges[i][j];
+            }
         }
         ++calls["settle"];
+    }
+
+    function _settleLines(SumTree.Charge[CALLS][LINES] memory charges)
+        private
+        returns (IDisputes.SettledLine[LINES] memory settled)
+    {
+        IUsageEscrow.Item[] memory items = new IUsageEscrow.Item[](LINES + 1);
+        items[LINES] = _item(_deposit(buyer, OTHERS), OTHERS);
+        for (uint256 i = 0; i < LINES; ++i) {
+            items[i] = _item(depositId, DRAWN);
+            (, items[i].payerRoot) = _proofs(charges[i]);
+            items[i].records = CALLS;
+        }
+        _settle(items);
+        for (uint256 i = 0; i < LINES; ++i) {
+            settled[i].operator = operator;
+            settled[i].batch = escrow.lastBatchOf(operator);
+            settled[i].line = batchRoots.lineOf(_groups(items)[0], i, uint32(i));
+            settled[i].proof = batchRoots.proofOf(_groups(items), i);
+        }
     }
 
     function _fund(uint128 amount) private {
@@ -113,14 +140,20 @@ contract DisputeHandler is DisputeBase {
 
     function _count(Entry storage entry, uint128 amount) private {
         if (entry.refunded != 0) refundedTwice = true;
-        if (released[entry.settled.batch] != 0 && amount != 0 && _wasReleased(entry)) refundedAfterRelease = true;
         entry.refunded += amount;
         refundedInAll += amount;
+        (uint256 drawn, uint256 refunded) = _lines(entry.settled.batch);
+        if (refunded + released[entry.settled.batch] > drawn) refundedAfterRelease = true;
     }
 
-    /// @dev Whether what was released is more than all that others' lines and earlier challenges leave.
-    function _wasReleased(Entry storage entry) private view returns (bool) {
-        return released[entry.settled.batch] > OTHERS;
+    /// @dev What the lines of a batch drew, and what of it was given back. Entries follow each other as batches do.
+    function _lines(uint64 batch) private view returns (uint256 drawn, uint256 refunded) {
+        drawn = OTHERS;
+        for (uint256 i = 0; i < LINES; ++i) {
+            Entry storage entry = entries[(batch - 1) * LINES + i];
+            drawn += entry.paid;
+            refunded += entry.refunded;
+        }
     }
 
     function release(uint256 which) external {
@@ -147,13 +180,14 @@ contract DisputeHandler is DisputeBase {
         return escrow.disputeOf(_lineId(entries[which % entries.length].settled));
     }
 
-    /// @notice What the batch of an entry holds, and what is left of it by the second book.
-    function heldOf(uint256 i) external view returns (IDisputes.Hold memory hold, uint256 expected, uint256 open) {
-        Entry storage entry = entries[i];
-        uint64 batch = entry.settled.batch;
+    /// @notice What a batch holds, and what is left of it by the second book.
+    function heldOf(uint64 batch) external view returns (IDisputes.Hold memory hold, uint256 expected, uint256 open) {
         hold = escrow.holdOf(_held(batch));
-        expected = uint256(entry.paid) + OTHERS - entry.refunded - released[batch];
-        if (_dispute(i).status == IDisputes.DisputeStatus.Open) open = entry.paid;
+        (uint256 drawn, uint256 refunded) = _lines(batch);
+        expected = drawn - refunded - released[batch];
+        for (uint256 i = (batch - 1) * LINES; i < batch * LINES; ++i) {
+            if (_dispute(i).status == IDisputes.DisputeStatus.Open) open += entries[i].paid;
+        }
     }
 
     /// @notice All that the escrow owes: the payer's and the other one's deposits and exits, and what is held.
@@ -164,8 +198,8 @@ contract DisputeHandler is DisputeBase {
         for (uint256 i = 0; i < open.length; ++i) {
             sum += escrow.exitOf(open[i]).amount;
         }
-        for (uint256 i = 0; i < entries.length; ++i) {
-            sum += escrow.holdOf(_held(entries[i].settled.batch)).amount;
+        for (uint64 batch = 1; batch <= escrow.lastBatchOf(operator); ++batch) {
+            sum += escrow.holdOf(_held(batch)).amount;
         }
     }
 

@@ -33,8 +33,8 @@ contract DisputeInvariantsTest is Test {
 
     /// @dev 24
     function invariant_whatABatchDrewIsHeldRefundedOrReleasedOnce() external view {
-        for (uint256 i = 0; i < handler.count(); ++i) {
-            (IDisputes.Hold memory hold, uint256 expected, uint256 open) = handler.heldOf(i);
+        for (uint64 batch = 1; batch <= handler.count(); ++batch) {
+            (IDisputes.Hold memory hold, uint256 expected, uint256 open) = handler.heldOf(batch);
             assertEq(hold.amount, expected);
             assertEq(hold.disputed, open);
             assertLe(hold.disputed, hold.amount);
@@ -51,18 +51,20 @@ contract DisputeInvariantsTest is Test {
         handler.challenge(0, 2);
         handler.answer(0, true);
         handler.answer(0, false);
-        handler.contradict(1, 0, 0, 0);
-        handler.settle(4);
-        handler.challenge(2, 0);
+        // The second batch charges a receipt of the first once more, and the third one charges one in both lines.
+        handler.contradict(3, 1, 0, 0);
+        handler.settle(5);
+        handler.contradict(5, 4, 2, 0);
+        handler.challenge(4, 0);
         handler.exit(1);
         handler.wait(1 hours);
-        handler.refund(2);
+        handler.refund(4);
         handler.release(0);
         bytes32[7] memory names =
             [bytes32("settle"), "challenge", "answer", "refund", "contradict", "release", "settle"];
         for (uint256 i = 0; i < names.length; ++i) {
             assertGt(handler.calls(names[i]), 0, string(abi.encodePacked(names[i])));
         }
-        assertEq(handler.refundedInAll(), 120);
+        assertEq(handler.refundedInAll(), 180);
     }
 }
