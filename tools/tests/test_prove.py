@@ -100,7 +100,7 @@ def test_what_held_is_passed_over_until_something_changes(
         ran.append(shortfalls)
         return prove.Verdict("", (), shortfalls)
 
-    names = ("specifications", "sizes", "coverage", "analysis", "proofs")
+    names = ("build", "specifications", "sizes", "coverage", "analysis", "proofs")
     for name in names:
         monkeypatch.setattr(prove, name, type("Part", (), {"__name__": name, "__call__": lambda _: part()})())
     monkeypatch.setattr(prove, "tests", lambda _: part(("broken",)))
@@ -108,17 +108,28 @@ def test_what_held_is_passed_over_until_something_changes(
     monkeypatch.setattr(prove, "inputs_digest", lambda: "a digest")
 
     assert prove.main(["--unless-proven"]) == 1
-    assert len(ran) == 6, "all of them run, also behind one that falls short"
+    assert len(ran) == 7, "all of them run, also behind one that falls short"
     monkeypatch.setattr(prove, "tests", lambda _: part())
     assert prove.main(["--unless-proven"]) == 0
-    assert len(ran) == 12, "what did not hold runs again"
+    assert len(ran) == 14, "what did not hold runs again"
     assert prove.main(["--unless-proven"]) == 0
-    assert len(ran) == 12
+    assert len(ran) == 14
     assert prove.main([]) == 0
-    assert len(ran) == 18, "unless nobody asked to pass over it"
+    assert len(ran) == 21, "unless nobody asked to pass over it"
     monkeypatch.setattr(prove, "inputs_digest", lambda: "another digest")
     assert prove.main(["--unless-proven"]) == 0
-    assert len(ran) == 24
+    assert len(ran) == 28
+
+
+def test_nothing_is_proven_of_what_does_not_compile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(prove, "build", lambda: prove.Verdict("no result", (), ("the contracts do not compile",)))
+    monkeypatch.setattr(prove, "run_all", lambda _: pytest.fail("a part ran on what stood there before"))
+    monkeypatch.setattr(prove, "STAMPS", tmp_path)
+    assert prove.main([]) == 1
+    assert "FAILED build" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("short", ["first", "second", "third"])
