@@ -1,8 +1,9 @@
 """Puts the next generation of the licence contracts in the place of the present one, by the chain's timelock.
 
-Deploys `License`, `LicenseSale` and `BreachBook` once more (the last answers for one generation of licences alone),
-schedules that the present ones retire and the next ones are listed, waits as long as an exit, executes, and writes both generations into CHAINS_FILE. Run it again after the wait: it finds
-what is done and goes on. The same deployer gets the same addresses on every chain.
+Deploys `License`, `LicenseSale` and `BreachBook` (which answers for one generation of licences alone) once more,
+schedules that the present ones retire and the next ones are listed, waits as long as an exit, executes, and writes both
+generations into CHAINS_FILE. Run it again after the wait: it finds what is done and goes on. The same deployer gets the
+same addresses on every chain.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class Succession:
         return placed
 
     def _decide(self, present: dict[str, str], following: dict[str, str]) -> Outcome:
-        """The decision of the timelock: retire the present ones, then list the next ones. It holds as a whole or not at all."""
+        """The timelock's decision: retire the present ones, list the next ones. It holds as a whole or not at all."""
         functions = self._directory.functions
         calls = [functions.advance(present[name], _RETIRING) for name in SUCCEEDED]
         calls += [

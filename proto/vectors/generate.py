@@ -62,20 +62,13 @@ TYPES = {
     "PurchaseIntent": "uint256 planId,address recipient,uint128 maxPrice,uint64 deadline,uint256 nonce",
     "Voucher": "address payer,address operator,address token,bytes32 channel,uint128 cumulative",
 }
-DOMAINS = {
-    "Mandate": "Licet Mandate",
-    "Mirror": "Licet Mirror",
-    "Credential": "Licet Credential",
-    "Order": "Licet Order",
-    "PurchaseIntent": "Licet Purchase",
-    "Voucher": "Licet Voucher",
-}
+RECEIPTS = ("Receipt", "ReplicaCertificate", "Segment")
 
 
 def typed(name: str, message: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     """The message as JSON, and its EIP-712 form by eth-account."""
     fields = [dict(zip(("type", "name"), field.split(), strict=True)) for field in TYPES[name].split(",")]
-    title = DOMAINS.get(name, "Licet Receipt")
+    title = "Licet Receipt" if name in RECEIPTS else f"Licet {name.removesuffix('Intent')}"
     domain = {"name": title, "version": "1", "chainId": CHAIN_ID, "verifyingContract": ESCROW}
     signable = encode_typed_data(domain_data=domain, message_types={name: fields}, message_data=message)
     wide = {f["name"] for f in fields if f["type"] in ("uint64", "uint128", "uint256")}
@@ -245,33 +238,31 @@ def mirrors() -> dict[str, Any]:
 
 # --- credentials, orders, purchase intents, vouchers ---
 
-WIDEST = {"uint8": 2**8 - 1, "uint16": 2**16 - 1, "uint64": 2**64 - 1, "uint128": 2**128 - 1, "uint256": 2**256 - 1}
-# What a type does not say: these fields are enumerations.
-LAST = {"side": 1, "standard": 2}
+LAST = {"side": 1, "standard": 2}  # of the enumerations, which a type does not tell
 
 
 def example(name: str, i: int) -> dict[str, Any]:
-    """The i-th example of a type: small numbers, the second one zeros, and the third one the greatest numbers."""
+    """The i-th example of a type: small numbers, zeros, the greatest numbers."""
     message: dict[str, Any] = {}
     for place, field in enumerate(TYPES[name].split(",")):
         kind, title = field.split()
-        label = f"{name} {title} {i}"
-        if kind == "address":
-            message[title] = "0x" + "00" * 20 if i == 1 else address(label)
-        elif kind == "bytes32":
-            message[title] = "0x" + "00" * 32 if i == 1 else word(label)
-        else:
-            most = LAST.get(title, WIDEST[kind])
+        if kind.startswith("uint"):
+            most = LAST.get(title, 2 ** int(kind.removeprefix("uint")) - 1)
             message[title] = (min(place + 1, most), 0, most)[i]
+        else:
+            shown = (address if kind == "address" else word)(f"{name} {title} {i}")
+            message[title] = f"0x{0:0{len(shown) - 2}x}" if i == 1 else shown
     return message
 
 
 def signatures() -> dict[str, Any]:
     """Three examples of each type, signed."""
-    lists = {"credentials": "Credential", "orders": "Order", "purchases": "PurchaseIntent", "vouchers": "Voucher"}
+    names = ("Credential", "Order", "PurchaseIntent", "Voucher")
     return {"domain": {"chainId": CHAIN_ID, "verifyingContract": ESCROW}} | {
-        title: [signed(name, example(name, i), f"vector {name} signer {i}") for i in range(3)]
-        for title, name in lists.items()
+        f"{name.lower().removesuffix('intent')}s": [
+            signed(name, example(name, i), f"vector {name} signer {i}") for i in range(3)
+        ]
+        for name in names
     }
 
 

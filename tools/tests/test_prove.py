@@ -124,7 +124,9 @@ def test_what_held_is_passed_over_until_something_changes(
 def test_nothing_is_proven_of_what_does_not_compile(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(prove, "build", lambda: prove.Verdict("no result", (), ("the contracts do not compile",)))
+    monkeypatch.setattr(
+        prove, "build", lambda: prove.Verdict("no result", (), ("the contracts do not compile",))
+    )
     monkeypatch.setattr(prove, "run_all", lambda _: pytest.fail("a part ran on what stood there before"))
     monkeypatch.setattr(prove, "STAMPS", tmp_path)
     assert prove.main([]) == 1
