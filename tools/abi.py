@@ -82,11 +82,12 @@ def render_layouts() -> str:
         layout = _artifact(name)["storageLayout"]
         types = layout["types"] or {}
         layouts[name] = [_line(entry, types) for entry in layout["storage"]]
-        layouts[name] += [
+        # Sorted: the compiler orders structs of one name by what else it compiles in that run.
+        layouts[name] += sorted(
             f"{kind['label']}: " + "; ".join(_line(member, types) for member in kind["members"])
             for kind in types.values()
             if "members" in kind
-        ]
+        )
     return json.dumps(layouts, indent=1) + "\n"
 
 
