@@ -14,7 +14,7 @@ LOCKS = {
 }
 UV = (
     *("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
-    *("--generate-hashes", "--no-emit-index-url", "--no-header"),
+    *("--generate-hashes", "--no-emit-index-url", "--no-header", "--override", "tools/lock.overrides"),
 )
 
 

@@ -169,7 +169,8 @@ def link_project() -> None:
 def install_venv(folder: Path, lock: Path) -> None:
     """An environment of its own, for packages that must not meet the services'."""
     run([str(PYTHON), "-m", "venv", "--clear", "--without-pip", str(folder)])
-    uv("install", "--python", str(folder / "bin/python"), "--require-hashes", "-r", str(lock))
+    # `sync` takes the lock as it is; `install` would ask for what the lock leaves out on purpose.
+    uv("sync", "--python", str(folder / "bin/python"), "--require-hashes", str(lock))
 
 
 def install_triton() -> None:
