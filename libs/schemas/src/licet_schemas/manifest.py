@@ -14,7 +14,18 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from licet_schemas.text import EMBEDDING, GENERATION, TOKEN_OUTPUTS, Embedding, Generation
 
 MAX_BYTES = 64 * 1024  # a manifest is read whole, hashed and kept in one row
 MAX_ARTIFACT_BYTES = 1 << 40
@@ -25,6 +36,13 @@ MAX_ROW_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 16
 
 ITEM_BYTES = {"FP32": 4, "INT64": 8}
+
+ONNX_ARTIFACT, TOKENIZER_ARTIFACT = "model.onnx", "tokenizer.json"
+TEXT_ARTIFACTS = (ONNX_ARTIFACT, TOKENIZER_ARTIFACT)
+TEXT_RUNNERS = (GENERATION, EMBEDDING)
+# Fields that a manifest has only if its runner is the one that reads them.
+TASK_FIELDS = {"generation": GENERATION, "embedding": EMBEDDING}
+METERING_RULE = r"^(request|input_tokens|output_tokens|bytes|seconds|rows:[A-Za-z][A-Za-z0-9_]{0,63})$"
 
 Digest = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}(\.[a-z0-9]{1,15})?$")]
@@ -78,7 +96,10 @@ class Pipeline(_Strict):
 
 
 class Limits(_Strict):
-    """`max_batch` rows in one call; 0: the first dimension is no batch and has no bound."""
+    """`max_batch` rows in one call; 0: the first dimension is no batch and has no bound.
+
+    Of a text-embedding model: texts in one call. Of a text-generation model: streams that advance together.
+    """
 
     max_batch: int = Field(ge=0, le=MAX_BATCH)
 
@@ -98,31 +119,78 @@ class Manifest(_Strict):
     name: ModelName
     kind: Literal["model"]
     summary: Text
-    runner: Literal["onnx", "identity"]
+    runner: Literal["onnx", "identity", "text-generation", "text-embedding"]
     artifacts: list[Artifact] = Field(max_length=16)
     pipeline: Pipeline | None
-    inputs: list[Tensor] = Field(min_length=1, max_length=1)
-    outputs: list[Tensor] = Field(min_length=1, max_length=8)
-    metering_rule: Annotated[str, StringConstraints(pattern=r"^(request|rows:[A-Za-z][A-Za-z0-9_]{0,63})$")]
+    inputs: list[Tensor] = Field(max_length=1)
+    outputs: list[Tensor] = Field(max_length=8)
+    metering_rule: Annotated[str, StringConstraints(pattern=METERING_RULE)]
     limits: Limits
     licenses: list[License] = Field(min_length=1, max_length=16)
     metrics: dict[MetricName, Decimal] = Field(max_length=32)
+    generation: Generation | None = None
+    embedding: Embedding | None = None
+
+    @property
+    def task(self) -> str:
+        """What callers are told that the model does."""
+        return self.runner if self.runner in TEXT_RUNNERS else "tabular"
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A manifest that was written before a task existed keeps its bytes, and so its digest."""
+        found: dict[str, Any] = serialize(self)
+        return {key: value for key, value in found.items() if key not in TASK_FIELDS or value is not None}
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
         for names in ([a.name for a in self.artifacts], [t.name for t in (*self.inputs, *self.outputs)]):
             if len(set(names)) != len(names):
                 raise ValueError(f"names repeat: {sorted(names)}")
+        for field, runner in TASK_FIELDS.items():
+            if (getattr(self, field) is not None) != (self.runner == runner):
+                raise ValueError(f"{field} is what runner {runner} needs, and no other takes")
+        self._check_rule()
+        if self.runner in TEXT_RUNNERS:
+            self._check_text()
+        else:
+            self._check_tensors()
+        return self
+
+    def _check_rule(self) -> None:
         rule, _, metered = self.metering_rule.partition(":")
-        if rule == "rows" and metered not in [t.name for t in self.inputs if t.shape[0] == -1]:
+        free = [t.name for t in self.inputs if t.shape[0] == -1]
+        if self.embedding is not None:
+            free = ["text"]
+        if rule == "rows" and metered not in free:
             raise ValueError(
                 f"metering_rule names {metered!r}, which is no input with a free first dimension"
+            )
+        if rule == "input_tokens" and self.runner not in TEXT_RUNNERS:
+            raise ValueError("metering_rule counts tokens, which only a text model has")
+        if rule == "output_tokens" and self.generation is None:
+            raise ValueError("metering_rule counts output tokens, which only runner text-generation has")
+
+    def _check_text(self) -> None:
+        named = sorted(a.name for a in self.artifacts)
+        if named != sorted(TEXT_ARTIFACTS):
+            raise ValueError(f"artifacts are {named}, runner {self.runner} needs {sorted(TEXT_ARTIFACTS)}")
+        if self.pipeline is not None or self.inputs or self.outputs:
+            raise ValueError(f"runner {self.runner} has inputs and outputs of its own, and no pipeline")
+        if self.limits.max_batch < 1:
+            raise ValueError(f"runner {self.runner} needs limits.max_batch of at least 1")
+
+    def _check_tensors(self) -> None:
+        if len(self.inputs) != 1 or not self.outputs:
+            raise ValueError("inputs: the model takes one input and gives at least one output")
+        if reserved := sorted(TOKEN_OUTPUTS & {t.name for t in self.outputs}):
+            raise ValueError(
+                f"outputs: {reserved[0]} is what text models count by, and no other output's name"
             )
         if self.runner == "onnx":
             self._check_onnx()
         else:
             self._check_identity()
-        return self
 
     def _check_onnx(self) -> None:
         named = {a.name for a in self.artifacts}
@@ -148,9 +216,6 @@ class Manifest(_Strict):
             raise ValueError("runner identity gives back one output like its input")
         if self.limits.max_batch != 0:
             raise ValueError("runner identity does not batch: limits.max_batch is 0")
-
-
-ONNX_ARTIFACT = "model.onnx"
 
 
 def parse(document: bytes | str | Mapping[str, Any]) -> Manifest:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from licet_schemas import text
 from licet_schemas.manifest import (
     ITEM_BYTES,
     MAX_BYTES,
@@ -182,3 +183,96 @@ def test_canonical_json_reads_back_and_is_stable(value: dict[str, Any]) -> None:
     body = canonical_json(value)
     assert json.loads(body) == value
     assert canonical_json(json.loads(body)) == body
+
+
+GENERATION: dict[str, Any] = {
+    **ONNX,
+    "runner": "text-generation",
+    "artifacts": [
+        {"name": "model.onnx", "sha256": SHA, "size_bytes": 12},
+        {"name": "tokenizer.json", "sha256": SHA, "size_bytes": 3},
+    ],
+    "pipeline": None,
+    "inputs": [],
+    "outputs": [],
+    "metering_rule": "output_tokens",
+    "limits": {"max_batch": 8},
+    "generation": {
+        "max_input_tokens": 512,
+        "max_output_tokens": 256,
+        "state": 64,
+        "begin": None,
+        "end": ["<|end|>"],
+        "chat": {
+            "system": {"before": "", "after": "\n"},
+            "user": {"before": "Q: ", "after": "\n"},
+            "assistant": {"before": "Ä: ", "after": "\n"},
+            "reply": "Ä:",
+        },
+    },
+}
+EMBEDDING: dict[str, Any] = {
+    **{key: value for key, value in GENERATION.items() if key != "generation"},
+    "runner": "text-embedding",
+    "metering_rule": "rows:text",
+    "embedding": {"max_input_tokens": 512, "dimensions": 64},
+}
+
+
+@pytest.mark.parametrize("rule", ["request", "input_tokens", "output_tokens", "bytes", "seconds"])
+def test_a_generator_is_counted_by_any_rule_but_rows(rule: str) -> None:
+    assert parse(changed("metering_rule", rule, GENERATION)).metering_rule == rule
+
+
+@pytest.mark.parametrize("rule", ["request", "input_tokens", "rows:text", "bytes", "seconds"])
+def test_an_embedding_is_counted_by_any_rule_but_output_tokens(rule: str) -> None:
+    assert parse(changed("metering_rule", rule, EMBEDDING)).metering_rule == rule
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "value", "says"),
+    [
+        (GENERATION, "metering_rule", "rows:text_input", "no input"),
+        (GENERATION, "metering_rule", "rows:text", "no input"),
+        (EMBEDDING, "metering_rule", "output_tokens", "only runner text-generation"),
+        (EMBEDDING, "metering_rule", "rows:embedding", "no input"),
+        (ONNX, "metering_rule", "input_tokens", "only a text model"),
+        (ONNX, "metering_rule", "output_tokens", "only runner text-generation"),
+        (ONNX, "outputs.0.name", "input_tokens", "input_tokens is what text models count by"),
+        (ONNX, "outputs.0.name", "output_tokens", "output_tokens is what text models count by"),
+        (IDENTITY, "outputs.0.name", "output_tokens", "output_tokens is what text models count by"),
+        (IDENTITY, "outputs", [], "at least one output"),
+        (IDENTITY, "inputs", [], "one input"),
+        (ONNX, "generation", GENERATION["generation"], "generation is what runner text-generation needs"),
+        (EMBEDDING, "generation", GENERATION["generation"], "generation is what runner"),
+        (GENERATION, "generation", None, "generation is what runner"),
+        (GENERATION, "inputs", IDENTITY["inputs"], "inputs and outputs of its own"),
+        (GENERATION, "artifacts.1.name", "features.json", "needs \\['model.onnx', 'tokenizer.json'\\]"),
+        (GENERATION, "limits.max_batch", 0, "max_batch of at least 1"),
+        (GENERATION, "generation.max_output_tokens", 0, "generation.max_output_tokens"),
+        (GENERATION, "generation.chat.user.before", "x" * 257, "generation.chat.user.before"),
+        (EMBEDDING, "embedding.dimensions", 0, "embedding.dimensions"),
+    ],
+)
+def test_a_text_manifest_that_breaks_a_rule_is_refused(
+    base: dict[str, Any], path: str, value: object, says: str
+) -> None:
+    with pytest.raises(ManifestError, match=says):
+        canonical(changed(path, value, base))
+
+
+def test_a_task_that_is_not_there_leaves_no_trace_in_the_digest() -> None:
+    assert digest({**IDENTITY, "generation": None, "embedding": None}) == digest(IDENTITY)
+    assert b'"generation"' not in canonical(EMBEDDING)
+    assert b'"embedding"' not in canonical(GENERATION)
+    assert parse(canonical(GENERATION)) == parse(GENERATION)
+
+
+def test_callers_are_told_how_many_bytes_a_chat_adds() -> None:
+    generation = parse(GENERATION).generation
+    assert generation is not None
+    assert text.interface(generation)["chat"] == {"fixed": 3, "per_message": 5}
+    assert [t["name"] for t in text.interface(generation)["inputs"] if t["optional"]][:2] == [
+        "text_input",
+        "messages",
+    ]
