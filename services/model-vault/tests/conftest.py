@@ -60,6 +60,7 @@ class TritonServer:
         self.repository = repository
         self.log = log
         self.url = f"http://{LOOPBACK}:{part.ports['http']}"
+        self.grpc = f"{LOOPBACK}:{part.ports['grpc']}"
 
     def start(self) -> None:
         """Starts the server and waits until it is ready; it must still be our child then."""
@@ -113,6 +114,12 @@ def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonSe
 @pytest.fixture
 def triton_url(triton_server: TritonServer) -> str:
     return triton_server.url
+
+
+@pytest.fixture
+def triton_grpc(triton_server: TritonServer) -> str:
+    """Host and port of the running Triton's gRPC."""
+    return triton_server.grpc
 
 
 @pytest.fixture

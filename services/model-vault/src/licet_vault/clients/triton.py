@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -15,9 +16,17 @@ from tritonclient.http import InferInput, InferResult
 from tritonclient.http.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from licet_vault.clients.answers import (
+    PROBE_REQUEST,
+    PROBE_TEXTS,
+    check_embedding,
+    check_stream,
+    events_of,
+)
 from licet_vault.domain import LoadFailed, ModelSilent
 from licet_vault.repository.entry import ENTRY_PARAMETER
 
+MAX_TOLD_BYTES = 300
 # Index and configuration come from memory; a server that needs longer is stuck or gone.
 ANSWER_TIMEOUT_S = 5.0
 _DTYPES: dict[str, type[np.generic]] = {"FP32": np.float32, "INT64": np.int64}
@@ -40,6 +49,7 @@ class Triton:
 
     def __init__(self, url: str, *, load_timeout_s: float) -> None:
         self.url = url
+        self._load_timeout = aiohttp.ClientTimeout(total=load_timeout_s)
         address = urlsplit(url)
         secure = address.scheme == "https"
         self._quick = InferenceServerClient(address.netloc, ssl=secure, conn_timeout=ANSWER_TIMEOUT_S)
@@ -74,10 +84,16 @@ class Triton:
                 raise TritonUnavailable(self.url, error) from error
 
     async def probe(self, name: str, manifest: Manifest, sample: NDArray[np.float32]) -> None:
-        """Calls the model with one row; raises LoadFailed unless it answers as the manifest says.
+        """Calls the model with one row, or a word; raises LoadFailed unless it answers as the manifest says.
 
         Ready is not enough: a back end with an unfit numpy reports ready and fails every call.
         """
+        if manifest.generation is not None:
+            check_stream(await self._ask_of_model(self._generate(name)))
+            return
+        if manifest.embedding is not None:
+            check_embedding(await self._ask_of_model(self._embed(name)), manifest.embedding.dimensions)
+            return
         answer = await self._ask_of_model(self._infer(name, manifest, sample))
         for output in manifest.outputs:
             found = answer.as_numpy(output.name)
@@ -93,6 +109,22 @@ class Triton:
         given = InferInput(tensor.name, list(sample.shape), tensor.datatype)
         given.set_data_from_numpy(sample.astype(_DTYPES[tensor.datatype], copy=False))
         return await self._slow.infer(name, [given])
+
+    async def _embed(self, name: str) -> InferResult:
+        given = InferInput("text", [len(PROBE_TEXTS)], "BYTES")
+        given.set_data_from_numpy(np.array([text.encode() for text in PROBE_TEXTS], np.object_))
+        return await self._slow.infer(name, [given])
+
+    async def _generate(self, name: str) -> list[dict[str, Any]]:
+        """Every event of a short stream. Triton's client knows no streams over HTTP."""
+        async with (
+            aiohttp.ClientSession(timeout=self._load_timeout, connector=aiohttp.TCPConnector()) as session,
+            session.post(f"{self.url}/v2/models/{name}/generate_stream", json=PROBE_REQUEST) as answer,
+        ):
+            body = await answer.read()
+            if answer.status != HTTPStatus.OK:
+                raise LoadFailed(f"a short text is refused: {body[:MAX_TOLD_BYTES]!r}")
+        return events_of(body)
 
     async def _ask_of_model(self, question: Awaitable[T]) -> T:
         """A model that is silent while its server answers is the version's fault; raises ModelSilent for it."""

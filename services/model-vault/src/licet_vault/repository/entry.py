@@ -7,18 +7,26 @@ strings have been matched against patterns, and configuration is written by prot
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any, assert_never
 
 from google.protobuf import text_format
 from licet_schemas.manifest import ONNX_ARTIFACT, Manifest, Tensor
+from licet_schemas.text import SPECIAL_TOKENS_MAX, interface
 from tritonclient.grpc import model_config_pb2 as pb
 
 PIPELINE, MODEL = "pipeline", "model"
 SCALED = "SCALED"
 ENTRY_PARAMETER = "licet_entry"
-_DATATYPES = {"FP32": pb.TYPE_FP32, "INT64": pb.TYPE_INT64}
+_DATATYPES = {
+    "FP32": pb.TYPE_FP32,
+    "INT64": pb.TYPE_INT64,
+    "INT32": pb.TYPE_INT32,
+    "BYTES": pb.TYPE_STRING,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +55,17 @@ class Entry:
 
 def plan(manifest: Manifest, triton_model: str) -> Entry:
     """The entry of a valid manifest under its pinned name; the same input gives the same entry."""
-    parts = (
-        _identity(manifest, triton_model) if manifest.runner == "identity" else _onnx(manifest, triton_model)
-    )
+    match manifest.runner:
+        case "identity":
+            parts = _identity(manifest, triton_model)
+        case "onnx":
+            parts = _onnx(manifest, triton_model)
+        case "text-generation":
+            parts = _generation(manifest, triton_model)
+        case "text-embedding":
+            parts = _embedding(manifest, triton_model)
+        case _:
+            assert_never(manifest.runner)
     entry_id = _identify(parts)
     folders = []
     for config, files in parts:
@@ -79,6 +95,55 @@ def _identity(manifest: Manifest, name: str) -> list[Part]:
     config.output.extend(_outputs(manifest.outputs, skip=0))
     _one_cpu_instance(config)
     return [(config, {"1/model.py": _runner("identity")})]
+
+
+def _generation(manifest: Manifest, name: str) -> list[Part]:
+    assert manifest.generation is not None  # noqa: S101  the manifest's own rule, for the type checker
+    runner = {f"1/{file}.py": _runner(file) for file in ("licet_tokens", "licet_pieces", "licet_requests")}
+    config = _text(name, interface(manifest.generation))
+    config.model_transaction_policy.decoupled = True
+    rules = {**manifest.generation.model_dump(mode="json"), **_bounds(manifest)}
+    files = {"1/model.py": _runner("generation"), "1/generation.json": _json(rules), **runner}
+    return [(config, {**files, **_artifacts(manifest)})]
+
+
+def _embedding(manifest: Manifest, name: str) -> list[Part]:
+    assert manifest.embedding is not None  # noqa: S101  the manifest's own rule, for the type checker
+    rules = {**manifest.embedding.model_dump(mode="json"), **_bounds(manifest)}
+    files = {
+        "1/model.py": _runner("embedding"),
+        "1/licet_tokens.py": _runner("licet_tokens"),
+        "1/embedding.json": _json(rules),
+    }
+    return [(_text(name, interface(manifest.embedding)), {**files, **_artifacts(manifest)})]
+
+
+def _text(name: str, described: dict[str, Any]) -> pb.ModelConfig:
+    """One model with the inputs and outputs of its task, and no batching of Triton's: the runner sees to that."""
+    config = pb.ModelConfig(name=name, backend="python", max_batch_size=0)
+    for tensor in described["inputs"]:
+        config.input.add(
+            name=tensor["name"],
+            data_type=_DATATYPES[tensor["datatype"]],
+            dims=tensor["shape"],
+            optional=tensor.get("optional", False),
+        )
+    for tensor in described["outputs"]:
+        config.output.add(name=tensor["name"], data_type=_DATATYPES[tensor["datatype"]], dims=tensor["shape"])
+    _one_cpu_instance(config)
+    return config
+
+
+def _bounds(manifest: Manifest) -> dict[str, int]:
+    return {"max_batch": manifest.limits.max_batch, "beyond_bytes": SPECIAL_TOKENS_MAX}
+
+
+def _artifacts(manifest: Manifest) -> dict[str, bytes | Stored]:
+    return {f"1/{a.name}": Stored(a.sha256) for a in manifest.artifacts}
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
 
 
 def _onnx(manifest: Manifest, name: str) -> list[Part]:

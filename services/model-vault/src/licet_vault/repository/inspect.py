@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from licet_schemas.features import MAX_BYTES, FeatureSchema, Scaler
-from licet_schemas.manifest import ONNX_ARTIFACT, Artifact, Manifest, Tensor
+from licet_schemas.manifest import ONNX_ARTIFACT, TEXT_RUNNERS, TOKENIZER_ARTIFACT, Artifact, Manifest
+from licet_schemas.text import interface as described
 from numpy.typing import NDArray
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 from pydantic import BaseModel, ValidationError
 
 from licet_vault.domain import ManifestInvalid
+from licet_vault.repository.text import MAX_TOKENIZER_BYTES, Side, inspect_tokenizer, text_graph
 
 # What onnxruntime brings itself; any other domain would ask for code of the publisher.
 OPERATOR_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
@@ -40,6 +42,8 @@ def inspect(manifest: Manifest, read: ReadArtifact) -> Tabular | None:
 
     Raises ManifestInvalid unless feature schema, scaler and graph agree with the manifest and each other.
     """
+    if manifest.runner in TEXT_RUNNERS:
+        _inspect_text(manifest, read)
     if manifest.pipeline is None:
         return None
     artifacts = {a.name: a for a in manifest.artifacts}
@@ -58,15 +62,27 @@ def inspect(manifest: Manifest, read: ReadArtifact) -> Tabular | None:
 
 
 def schema_json(manifest: Manifest, tabular: Tabular | None) -> str:
-    """What a caller must know of the interface: inputs, outputs, limits, and the features of a tabular input."""
-    interface = manifest.model_dump(mode="json", include={"inputs", "outputs", "limits"})
+    """What a caller must know of the interface: its task, inputs, outputs and limits, and what its task adds."""
+    interface = {
+        "task": manifest.task,
+        **manifest.model_dump(mode="json", include={"inputs", "outputs", "limits"}),
+    }
+    if (text := manifest.generation or manifest.embedding) is not None:
+        interface.update(described(text))
+        limits = text.model_dump(include={"max_input_tokens", "max_output_tokens", "dimensions"})
+        interface["limits"].update(limits)
     if tabular is not None:
         interface["features"] = tabular.features.model_dump(mode="json")["features"]
     return json.dumps(interface, sort_keys=True, separators=(",", ":"))
 
 
 def typical_row(manifest: Manifest, tabular: Tabular | None) -> NDArray[np.float32]:
-    """One row `[1, columns] float32` that the model must answer: the mean, or zeros where nothing is known."""
+    """One row `[1, columns] float32` that the model must answer: the mean, or zeros where nothing is known.
+
+    A text model is asked in words instead.
+    """
+    if manifest.runner in TEXT_RUNNERS:
+        return np.zeros((0, 0), np.float32)
     if tabular is None:
         return np.zeros((1, *manifest.inputs[0].shape[1:]), np.float32)
     low, high = ([getattr(f, side) for f in tabular.features.features] for side in ("minimum", "maximum"))
@@ -75,7 +91,16 @@ def typical_row(manifest: Manifest, tabular: Tabular | None) -> NDArray[np.float
 
 
 def inspect_onnx(body: bytes, manifest: Manifest) -> None:
-    """Raises ManifestInvalid unless the graph is complete in itself and has the manifest's inputs and outputs.
+    """Raises ManifestInvalid unless the graph is complete in itself and has the manifest's inputs and outputs."""
+    inspect_graph(
+        body,
+        [Side(t.name, t.datatype, tuple(t.shape)) for t in manifest.inputs],
+        [Side(t.name, t.datatype, tuple(t.shape)) for t in manifest.outputs],
+    )
+
+
+def inspect_graph(body: bytes, inputs: Sequence[Side], outputs: Sequence[Side]) -> None:
+    """Raises ManifestInvalid unless the graph is complete in itself and has these inputs and outputs.
 
     External data is refused: such a tensor names a file to read, and beside a graph lie other publishers' weights.
     """
@@ -91,8 +116,18 @@ def inspect_onnx(body: bytes, manifest: Manifest) -> None:
     if any(t.data_location == TensorProto.EXTERNAL or t.external_data for t in _tensors(model.graph)):
         raise ManifestInvalid(f"{ONNX_ARTIFACT}: a tensor's data lies outside of the file")
     constants = {t.name for t in model.graph.initializer}
-    _compare([v for v in model.graph.input if v.name not in constants], manifest.inputs, "input")
-    _compare(list(model.graph.output), manifest.outputs, "output")
+    _compare([v for v in model.graph.input if v.name not in constants], inputs, "input")
+    _compare(list(model.graph.output), outputs, "output")
+
+
+def _inspect_text(manifest: Manifest, read: ReadArtifact) -> None:
+    artifacts = {a.name: a for a in manifest.artifacts}
+    tokenizer, graph = artifacts[TOKENIZER_ARTIFACT], artifacts[ONNX_ARTIFACT]
+    _check_size(tokenizer, MAX_TOKENIZER_BYTES)
+    _check_size(graph, MAX_GRAPH_BYTES)
+    vocabulary = inspect_tokenizer(b"".join(read(tokenizer.sha256)), manifest)
+    inputs, outputs = text_graph(manifest, vocabulary)
+    inspect_graph(b"".join(read(graph.sha256)), inputs, outputs)
 
 
 def _check_size(artifact: Artifact, limit_bytes: int) -> None:
@@ -112,7 +147,7 @@ def _parsed(kind: type[Parsed], artifact: Artifact, read: ReadArtifact) -> Parse
         raise ManifestInvalid(f"{artifact.name}: {where or 'file'}: {first['msg']}") from error
 
 
-def _compare(found: list[ValueInfoProto], wanted: list[Tensor], what: str) -> None:
+def _compare(found: list[ValueInfoProto], wanted: Sequence[Side], what: str) -> None:
     have = {v.name: v.type.tensor_type for v in found}
     if set(have) != {t.name for t in wanted}:
         raise ManifestInvalid(
@@ -126,7 +161,7 @@ def _compare(found: list[ValueInfoProto], wanted: list[Tensor], what: str) -> No
         )
         if kind.elem_type != _DATATYPES[tensor.datatype] or not fits:
             raise ManifestInvalid(
-                f"{ONNX_ARTIFACT}: {what} {tensor.name} is not {tensor.datatype} {tensor.shape}"
+                f"{ONNX_ARTIFACT}: {what} {tensor.name} is not {tensor.datatype} {list(tensor.shape)}"
             )
 
 
