@@ -145,6 +145,8 @@ def test_what_cannot_be_answered_is_refused_and_the_model_lives(
     with pytest.raises(Failed) as told:
         generated(alphabet, NAME, **given)
     assert says in str(told.value)
+    code = "context_length_exceeded: " if "64" in says else "invalid_value: "
+    assert str(told.value).startswith(code) or says == "no finite figures"
     assert text_of(generated(alphabet, NAME, text_input="x", temperature=0.0)) == "yz"
 
 

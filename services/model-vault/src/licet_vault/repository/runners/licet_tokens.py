@@ -10,7 +10,13 @@ from tokenizers import Tokenizer
 
 
 class Refused(Exception):
-    """The request cannot be answered; the text is for the caller."""
+    """The request cannot be answered; the text is for the caller, after a code that says what is wrong."""
+
+    def __init__(self, text: str, code: str = "invalid_value") -> None:
+        super().__init__(f"{code}: {text}")
+
+
+TOO_LONG = "context_length_exceeded"
 
 
 class Tokens:
@@ -36,7 +42,9 @@ class Tokens:
         # No token stands for more bytes than the longest is long, so this many bytes cannot fit.
         size = len(text.encode())
         if size > self.max_tokens * self.longest:
-            raise Refused(f"the input has {size} bytes, which are more than {self.max_tokens} tokens")
+            raise Refused(
+                f"the input has {size} bytes, which are more than {self.max_tokens} tokens", TOO_LONG
+            )
         tokenizer = self.ours if trusted else self.theirs
         found: list[int] = tokenizer.encode(text, add_special_tokens=around).ids
         return found
@@ -44,7 +52,7 @@ class Tokens:
     def check(self, count: int, size_bytes: int) -> None:
         """Raises Refused for more tokens than are taken, or than whoever counts bytes would expect."""
         if count > self.max_tokens:
-            raise Refused(f"the input has {count} tokens, at most {self.max_tokens} are taken")
+            raise Refused(f"the input has {count} tokens, at most {self.max_tokens} are taken", TOO_LONG)
         if count > size_bytes + self.beyond_bytes:
             raise Refused(
                 f"the input of {size_bytes} bytes has {count} tokens, which is more than is allowed"
