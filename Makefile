@@ -59,6 +59,8 @@ bench-gateway: install ## measure the gateway beside Triton and its peers (ARGS=
 models: install ## train the example models and write their manifests
 	@$(RUN) -m examples.models.tumour_risk.train --out .local/models/tumour-risk $(ARGS)
 	@$(RUN) -m examples.models.bench_identity.build --out .local/models/bench-identity $(ARGS)
+	@$(RUN) -m examples.models.manual_writer.train --out .local/models/manual-writer $(ARGS)
+	@$(RUN) -m examples.models.sentence_map.build --out .local/models/sentence-map $(ARGS)
 
 proto: install ## generate Python from proto/
 	@$(RUN) tools/proto.py $(ARGS)

@@ -25,7 +25,7 @@ from licet_vault.usecases.publishing import record_manifest
 
 OWNER, STRANGER = ("0x" + digit * 40 for digit in "ab")
 GRACE_S = 5.0
-LIMIT_BYTES = 4 << 20
+LIMIT_BYTES = 32 << 20
 
 
 class Vault:

@@ -65,13 +65,14 @@ def counting_table() -> np.ndarray[Any, np.dtype[np.float32]]:
     return table
 
 
-def counting_graph() -> ModelProto:
-    """One step: the table's row; the state counts steps."""
+def counting_graph(*, silent: bool = False) -> ModelProto:
+    """One step: the table's row; the state counts steps. A silent one says nothing that is a figure."""
     nodes = [
         helper.make_node("Gather", ["table", "TOKEN"], ["LOGITS"], axis=0),
         helper.make_node("Add", ["STATE", "one"], ["NEXT_STATE"]),
     ]
-    constants = {"table": counting_table(), "one": np.ones(1, np.float32)}
+    table = np.full_like(counting_table(), np.nan) if silent else counting_table()
+    constants = {"table": table, "one": np.ones(1, np.float32)}
     return _model(
         nodes,
         [_side("TOKEN", TensorProto.INT64, ["n"]), _side("STATE", TensorProto.FLOAT, ["n", STATE])],

@@ -1,0 +1,1 @@
+"""Sentence embeddings: the mean of a text's token vectors."""
