@@ -23,7 +23,8 @@ class Tokens:
     """A tokenizer, and the limits that make a number of tokens predictable from a number of bytes."""
 
     def __init__(self, folder: Path, *, max_tokens: int, beyond_bytes: int) -> None:
-        source = (folder / "tokenizer.json").read_text()
+        # Triton's stub runs in the C locale, where a file is ASCII unless it is said otherwise.
+        source = (folder / "tokenizer.json").read_text(encoding="utf-8")
         self.ours, self.theirs = Tokenizer.from_str(source), Tokenizer.from_str(source)
         # In a caller's text the text of a special token is only text: nobody may end another's turn.
         self.theirs.encode_special_tokens = True
@@ -88,7 +89,7 @@ def text_of(raw: Any, name: str) -> str:
 
 def load(folder: Path, name: str) -> dict[str, Any]:
     """A configuration that the platform wrote beside the model."""
-    found: dict[str, Any] = json.loads((folder / name).read_text())
+    found: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
     return found
 
 
