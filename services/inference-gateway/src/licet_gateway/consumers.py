@@ -12,6 +12,7 @@ from licet_schemas.licet.licensing.v1.licensing_pb2 import GrantRevoked
 from licet_schemas.licet.vault.v1.vault_pb2 import VersionStateChanged
 
 from licet_gateway.dataplane.clock import SECOND
+from licet_gateway.dataplane.openai.bounds import text_model
 from licet_gateway.dataplane.plane import DataPlane
 from licet_gateway.dataplane.revocations import KEPT_NS
 from licet_gateway.dataplane.versions import VersionState
@@ -84,8 +85,8 @@ class Followers:
 
 
 def _interface(schema_json: str) -> dict[str, Any]:
-    """The task of a version and its token caps; what an announcement does not say is empty."""
+    """A version's token caps, and what it is asked as a text model; what an announcement does not say is empty."""
     schema = json.loads(schema_json or "{}")
     limits = schema.get("limits") or {}
     caps = TokenCaps(int(limits.get("max_input_tokens", 0)), int(limits.get("max_output_tokens", 0)))
-    return {"task": str(schema.get("task", "")), "caps": caps}
+    return {"caps": caps, "text": text_model(schema_json)}

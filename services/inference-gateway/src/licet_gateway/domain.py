@@ -176,7 +176,13 @@ class CallRecord:
     response_commitment: bytes = bytes(32)
 
 
+_SLUG: Final = re.compile(f"{SLUG_PART}/{SLUG_PART}", re.ASCII)
 _PUBLIC_NAME: Final = re.compile(rf"({SLUG_PART})\.({SLUG_PART})".encode(), re.ASCII)
+
+
+def is_slug(name: str) -> bool:
+    """Whether it is `owner/model`."""
+    return _SLUG.fullmatch(name) is not None
 
 
 def slug_of(name: bytes) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from licet_gateway.dataplane.counting import COUNTED_MAX, BodyTokens, EventTokens, TokenCount
 from licet_gateway.dataplane.events import LastEvent
 from licet_gateway.dataplane.refusals import UNLOADED
-from licet_gateway.dataplane.replies import CLOSE
+from licet_gateway.dataplane.replies import CLOSE, own_headers
 from licet_gateway.dataplane.routes import Operation
 from licet_gateway.domain import Measure, Outcome
 
@@ -238,23 +238,4 @@ class Answer:
         )
 
     def _own_headers(self) -> bytes:
-        lease = self._lease
-        headers = (
-            b"x-licet-request-id: %s\r\nx-licet-decision-id: %s\r\nx-licet-receipt-id: %s\r\n"
-            b"x-licet-units-remaining: %d\r\n"
-            % (
-                self._name,
-                lease.terms.decision_id.encode(),
-                self._name,
-                lease.units_remaining + lease.available,
-            )
-        )
-        if not self._unknown_yet:
-            headers += b"x-licet-units: %d\r\n" % self._tally.total
-        rate = lease.limits.requests_per_s
-        if not rate:
-            return headers
-        return headers + b'RateLimit-Policy: "requests";q=%d;w=1\r\nRateLimit: "requests";r=%d;t=1\r\n' % (
-            rate,
-            lease.share.tokens_left(),
-        )
+        return own_headers(self._lease, self._name, None if self._unknown_yet else self._tally.total)

@@ -31,6 +31,8 @@ from licet_gateway.telemetry import end_refused_span, end_span
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.trace import Span
+
     from licet_gateway.dataplane.plane import DataPlane
     from licet_gateway.dataplane.versions import PinnedVersion
 
@@ -85,11 +87,20 @@ class Call:
         self._held_units = 0
         self._sequence = 0
         self._told_ns = self._told_units = 0
-        newest = plane.versions.newest(slug)
-        # An unknown model still gets licensing's answer first; the rule then does not matter.
-        self._rule: MeteringRule = REQUEST_RULE if newest is None else newest.rule
-        self._span = plane.tracer.start(traced, slug)
+        self._rule: MeteringRule = REQUEST_RULE
+        self._span: Span | None = None
+        if slug:
+            self._identify(slug, traced)
         self.deadline_ns = now_ns() + plane.call_timeout_ns
+
+    def _identify(self, slug: str, traced: Mapping[bytes, bytes]) -> None:
+        """The model is known that the call names."""
+        self._slug = slug
+        newest = self._plane.versions.newest(slug)
+        # An unknown model still gets licensing's answer first; the rule then does not matter.
+        if newest is not None:
+            self._rule = newest.rule
+        self._span = self._plane.tracer.start(traced, slug)
 
     # --- what a protocol supplies
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from licet_gateway.dataplane import replies
+from licet_gateway.dataplane import openai_replies, replies
 from licet_gateway.dataplane.acknowledged import acknowledged_bytes, stop_sending
+from licet_gateway.dataplane.beginning import begin_call
 from licet_gateway.dataplane.clock import SECOND, now_ns
-from licet_gateway.dataplane.gathering import unmetered
 from licet_gateway.dataplane.http import HttpError, RequestHead
 from licet_gateway.dataplane.http_call import HttpCall
 from licet_gateway.dataplane.known_head import KnownHead
+from licet_gateway.dataplane.openai_call import OpenAiCall
 from licet_gateway.dataplane.reader import BACKLOG_MAX, RequestReader
 from licet_gateway.dataplane.refusals import TOO_MANY_CLIENTS
-from licet_gateway.dataplane.routes import Action, Route, find_route
+from licet_gateway.dataplane.routes import INFERENCE, OPENAI_PREFIX, find_route
 from licet_gateway.dataplane.stage import Stage
 from licet_gateway.domain import Refusal
 
@@ -55,6 +56,7 @@ class ClientConnection(asyncio.Protocol):
         "_read_ns",
         "_reader",
         "_request_whole",
+        "_speaks_openai",
         "_transport",
         "_write_full_ns",
         "gone",
@@ -68,7 +70,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._reader = RequestReader(self)
-        self._call: HttpCall | None = None
+        self._call: HttpCall | OpenAiCall | None = None
         # Whether the current request is answered, and whether it was read to its end.
         self._answered = self._request_whole = True
         self._closing = self._lingering = self._paused = False
@@ -77,6 +79,8 @@ class ClientConnection(asyncio.Protocol):
         self._read_ns = self._head_ns = now_ns()
         self._write_full_ns = 0
         self._known = KnownHead()
+        # Whether the current request has OpenAI's shapes.
+        self._speaks_openai = False
         # The next request waits until the socket has taken the last answer, and whether that is looked at soon.
         self._held_back = self._looks = False
         # Bytes written, those that are known to have left for the socket, and whether no more will leave.
@@ -155,13 +159,14 @@ class ClientConnection(asyncio.Protocol):
         self._head = head
         self._answered = self._request_whole = False
         self._discarded = 0
+        self._speaks_openai = head.target.startswith(OPENAI_PREFIX)
         route = find_route(head.method, head.target)
         if head.method in (b"GET", b"HEAD") and (head.chunked or head.content_length):
             self.fail(400, "a request without a body was expected")
         elif route is None:
             self._not_found(head)
-        elif route.action is Action.INFER:
-            self._infer(head, route)
+        elif route.action in INFERENCE:
+            self._call = begin_call(self._plane, self, head, route, self._known.credential(head))
         else:
             self._plane.inform(self, route)
 
@@ -215,11 +220,13 @@ class ClientConnection(asyncio.Protocol):
     def refuse(self, refusal: Refusal, *, request_id: str = "") -> None:
         self._plane.counters.refused(refusal.code)
         self._cut_long_body()
-        self.reply(replies.render_refusal(refusal, request_id=request_id, close=self.closes))
+        render = openai_replies.render_refusal if self._speaks_openai else replies.render_refusal
+        self.reply(render(refusal, request_id=request_id, close=self.closes))
 
     def fail(self, status: int, message: str) -> None:
         self._cut_long_body()
-        self.reply(replies.render_error(status, message, close=self.closes))
+        render = openai_replies.render_error if self._speaks_openai else replies.render_error
+        self.reply(render(status, message, close=self.closes))
 
     def close_after_answer(self) -> None:
         self._closing = True
@@ -257,7 +264,7 @@ class ClientConnection(asyncio.Protocol):
         elif not self._request_whole and not self._paused and now - self._read_ns > BODY_TIMEOUT_NS:
             self._reject(HttpError(408, "the request body stopped coming"))
 
-    def _end_waiting(self, call: HttpCall) -> None:
+    def _end_waiting(self, call: HttpCall | OpenAiCall) -> None:
         if call.stage is Stage.GATHERING:
             self._reject(HttpError(408, "the request body came too slowly"))
         else:
@@ -282,20 +289,6 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
     # --- inside
-
-    def _infer(self, head: RequestHead, route: Route) -> None:
-        if (problem := unmetered(head.fields, route.operation)) is not None:
-            self.fail(*problem)
-            return
-        credential = self._known.credential(head)
-        if isinstance(credential, Refusal):
-            self.refuse(credential)
-            return
-        refusal = self._plane.admission(head.content_length)
-        if refusal is not None:
-            self.refuse(refusal)
-            return
-        self._call = self._plane.new_call(self, head, route, credential)
 
     def _not_found(self, head: RequestHead) -> None:
         if head.method == b"HEAD":

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from licet_gateway.dataplane import replies
 from licet_gateway.dataplane.clock import now_ns
+from licet_gateway.dataplane.openai import catalogue
+from licet_gateway.dataplane.openai.catalogue import Listed
 from licet_gateway.dataplane.refusals import UNKNOWN, UNREACHABLE
 
 if TYPE_CHECKING:
@@ -65,6 +67,19 @@ class ModelRoutes:
         if pool.acquire(question, _CALLER) is not None:
             self.answer(question, None)
 
+    def list_all(self, client: ClientConnection) -> None:
+        """OpenAI's list of what is served here."""
+        listed = [_listed(version) for version in self._plane.versions.listed()]
+        client.reply(replies.render_json(catalogue.models(listed), close=client.closes))
+
+    def show(self, client: ClientConnection, slug: str) -> None:
+        """OpenAI's object of one model."""
+        version = self._plane.versions.newest(slug)
+        if version is None:
+            client.refuse(UNKNOWN)
+        else:
+            client.reply(replies.render_json(catalogue.model(_listed(version)), close=client.closes))
+
     def sweep(self, now: int) -> None:
         """Ends the questions that Triton does not answer in time."""
         for question in [asked for asked in self._asking.values() if now >= asked.deadline_ns]:
@@ -85,6 +100,11 @@ class ModelRoutes:
                 client.refuse(UNREACHABLE)
             else:
                 client.reply(replies.render_json(renamed, close=client.closes))
+
+
+def _listed(version: PinnedVersion) -> Listed:
+    """When a model came into being stands on its chain, not here: `created` is 0."""
+    return Listed(version.slug, "" if version.text is None else version.text.task, 0)
 
 
 class _Question:

@@ -16,8 +16,6 @@ from licet_gateway.dataplane.counters import Counters
 from licet_gateway.dataplane.grpc_models import GrpcMetadata
 from licet_gateway.dataplane.h2.channels import UpstreamChannels
 from licet_gateway.dataplane.holding import Holding
-from licet_gateway.dataplane.http import RequestHead
-from licet_gateway.dataplane.http_call import HttpCall
 from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.leases import LeaseBook, Licensing
 from licet_gateway.dataplane.log import Log
@@ -28,7 +26,7 @@ from licet_gateway.dataplane.retry import RetryBudget
 from licet_gateway.dataplane.routes import Action, Route
 from licet_gateway.dataplane.triton_call import TritonCall
 from licet_gateway.dataplane.versions import VersionRegistry
-from licet_gateway.domain import CallRecord, Credential, Refusal
+from licet_gateway.domain import CallRecord, Refusal
 from licet_gateway.settings import DataPlaneLimits, GrpcTarget
 from licet_gateway.telemetry import CallTracer
 
@@ -112,11 +110,6 @@ class DataPlane:
             return body_too_large(self.max_body_bytes)
         return None
 
-    def new_call(
-        self, client: ClientConnection, head: RequestHead, route: Route, credential: Credential
-    ) -> HttpCall:
-        return HttpCall(self, client, head, route, credential)
-
     def inform(self, client: ClientConnection, route: Route) -> None:
         """Answers every route that is not inference."""
         match route.action:
@@ -126,6 +119,10 @@ class DataPlane:
                 client.reply(replies.render_empty(200 if self.ready else 503, close=client.closes))
             case Action.MODEL_READY:
                 self._models.ready(client, route.slug)
+            case Action.LIST_MODELS:
+                self._models.list_all(client)
+            case Action.SHOW_MODEL:
+                self._models.show(client, route.slug)
             case _:
                 self._models.metadata(client, route.slug)
 

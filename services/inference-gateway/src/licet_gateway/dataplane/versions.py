@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from licet_gateway.dataplane.openai.bounds import TextModel
 from licet_gateway.domain import NO_CAPS, MeteringRule, TokenCaps, pinned_name
 
 
@@ -18,9 +19,10 @@ class VersionState:
     ready: bool
     metering_rule: str
     ordinal: int
-    # What the model is for, as its manifest says, and the most tokens of one call.
-    task: str = ""
+    # The most tokens of one call.
     caps: TokenCaps = NO_CAPS
+    # Where the model is one of the platform's text models.
+    text: TextModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ class PinnedVersion:
     tritons: tuple[str, ...]
     # The request path up to the model's name, with it.
     path: bytes = field(repr=False)
-    task: str = ""
     caps: TokenCaps = NO_CAPS
+    text: TextModel | None = None
 
 
 class VersionRegistry:
@@ -75,6 +77,10 @@ class VersionRegistry:
         """The version of a model that became ready last; what most calls will be leased for."""
         return self._newest.get(slug)
 
+    def listed(self) -> list[PinnedVersion]:
+        """The newest version of every model that is served, models in the order of their names."""
+        return [self._newest[slug] for slug in sorted(self._newest)]
+
     def _pin(self, slug: str, digest: str) -> None:
         states = [state for state in self._states[slug, digest].values() if state.ready]
         latest = max(states, key=lambda s: s.ordinal, default=None)
@@ -87,7 +93,7 @@ class VersionRegistry:
         else:
             path = f"/v2/models/{pinned_name(slug, digest)}".encode()
             tritons = tuple(sorted(s.triton for s in states))
-            version = PinnedVersion(slug, digest, rule, tritons, path, latest.task, latest.caps)
+            version = PinnedVersion(slug, digest, rule, tritons, path, latest.caps, latest.text)
             self._pinned[slug, digest] = ready[digest] = version
         if ready:
             self._newest[slug] = next(reversed(ready.values()))

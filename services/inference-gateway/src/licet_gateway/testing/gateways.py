@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from licet_kit.outbox import Outgoing
@@ -199,9 +200,15 @@ class Announcer:
     _ordinal: int = 0
 
     async def version(
-        self, model: LoadedModel, *, rule: str = "request", state: str = "ready", triton: str = ""
+        self,
+        model: LoadedModel,
+        *,
+        rule: str = "request",
+        state: str = "ready",
+        triton: str = "",
+        schema: Mapping[str, Any] | None = None,
     ) -> None:
-        """Says that a version became ready, or left."""
+        """Says that a version became ready, or left; `schema` is what its manifest tells callers."""
         self._ordinal += 1
         message = VersionStateChanged(
             event_id=f"{model.pinned}:{self._ordinal}",
@@ -213,7 +220,7 @@ class Announcer:
             triton_url=triton or model.triton,
             metering_rule=rule,
             version=self._ordinal,
-            schema_json=json.dumps({}),
+            schema_json=json.dumps(schema or {}),
         )
         await self._send(message, message.asset_id, message.event_id)
 

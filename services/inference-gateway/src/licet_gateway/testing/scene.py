@@ -34,6 +34,22 @@ RULES = {
     "rows": "rows:X",
     "gated": "request",
     "stream": "request",
+    "talker": "output_tokens",
+    "vectors": "input_tokens",
+}
+SCHEMAS: Mapping[str, Mapping[str, Any]] = {
+    "talker": {
+        "task": "text-generation",
+        "limits": {"max_batch": 1, "max_input_tokens": 1000, "max_output_tokens": 100},
+        "tokens_beyond_bytes": 8,
+        "chat": {"fixed": 8, "per_message": 8},
+    },
+    "vectors": {
+        "task": "text-embedding",
+        "limits": {"max_batch": 16, "max_input_tokens": 1000, "dimensions": 3},
+        "tokens_beyond_bytes": 8,
+        "chat": None,
+    },
 }
 
 
@@ -124,7 +140,7 @@ async def scene(
         if topics:
             usage = await stack.enter_async_context(usage_topic(bootstrap, prefix))
             for kind, model in models.items():
-                await announce.version(model, rule=RULES[kind], triton=where)
+                await announce.version(model, rule=RULES[kind], triton=where, schema=SCHEMAS.get(kind))
         gateway = GatewayProcess(settings, folder / "gateway.log")
         if start:
             gateway = await stack.enter_async_context(running(settings, folder / "gateway.log"))

@@ -77,6 +77,11 @@ def failed(message: str) -> Rendered:
     return Rendered(502, _body("the model failed; nothing was charged", SERVER, None, "model_failed"))
 
 
+def plain(status: int, message: str) -> Rendered:
+    """The answer to what cannot be understood, or what failed on the way."""
+    return Rendered(status, _body(message, _kind(status), None, None))
+
+
 def event(rendered: Rendered) -> bytes:
     """The same as an event of a stream that has begun already."""
     return b"data: " + rendered.body + b"\n\n"
