@@ -270,7 +270,8 @@ contract UsageEscrow is EscrowViews {
             for (uint256 i = 0; i < items.length; ++i) {
                 line.take(items, i);
                 bytes32 depositId = DepositBook.idOf(line.payer, msg.sender, line.token);
-                uint128 itemPaid = isKnown ? _draw(depositId, line) : 0;
+                // Of a line without charges nobody could ask for one.
+                uint128 itemPaid = isKnown && line.records != 0 ? _draw(depositId, line) : 0;
                 data.set(i, depositId, line, itemPaid);
                 _note(run, line, line.amount - itemPaid);
                 ++line.index;
@@ -289,8 +290,6 @@ contract UsageEscrow is EscrowViews {
 
     /// @dev Draws what can be drawn for a line, 0 where that is nothing.
     function _draw(bytes32 depositId, Line memory line) private returns (uint128) {
-        // Without charges nobody could ask for one.
-        if (line.records == 0) return 0;
         if (line.authority != 0) {
             (bool isMandate, uint128 paid) = _mandates.draw(_book, depositId, line);
             return isMandate ? paid : _vouchers.draw(_book, depositId, line);
