@@ -48,6 +48,7 @@ EXTERNAL: Mapping[str, str] = {
 }
 """Settings that replace a local server by one that runs elsewhere."""
 TRITON_REPOSITORY = "VAULT_REPOSITORY_DIR"
+TRITON_GRPC = "GATEWAY_TRITON_GRPC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +60,34 @@ class Profile:
     external: Mapping[str, str]
     # The folder that an external Triton loads models from.
     triton_repository: str = ""
+    # And where it answers gRPC.
+    triton_grpc: str = ""
 
     @classmethod
     def named(cls, name: str, home: Path | None = None, env: Mapping[str, str] | None = None) -> Profile:
         """The profile with its folder under `.local/` or LICET_STATE_DIR, and the external servers that `env` names.
 
-        Raises LocalError where an external Triton is named without the folder that it loads from.
+        Raises LocalError where an external Triton is named without its gRPC service and the folder that it loads from.
         """
         settings = os.environ if env is None else env
         states = Path(settings.get("LICET_STATE_DIR", LOCAL))
         external = {part: settings[key] for part, key in EXTERNAL.items() if settings.get(key)}
         repository = settings.get(TRITON_REPOSITORY, "") if "triton" in external else ""
+        grpc = settings.get(TRITON_GRPC, "") if "triton" in external else ""
         if "triton" in external and not repository:
             raise LocalError(
                 f"TRITON_URLS names a Triton elsewhere: set {TRITON_REPOSITORY} to the folder that it loads from, "
                 "best on a memory file system, for the vault puts verified models there"
             )
-        return cls(name=name, home=home or states / name, external=external, triton_repository=repository)
+        if "triton" in external and not grpc:
+            raise LocalError(f"TRITON_URLS names a Triton elsewhere: set {TRITON_GRPC} to its gRPC service, host:port")
+        return cls(
+            name=name,
+            home=home or states / name,
+            external=external,
+            triton_repository=repository,
+            triton_grpc=grpc,
+        )
 
     @property
     def default_parts(self) -> tuple[str, ...]:

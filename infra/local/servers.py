@@ -60,7 +60,11 @@ def server_endpoints(
     """Where each server is, local or external."""
     external = profile.external
     triton_url = external.get("triton", f"http://{LOOPBACK}:{ports['triton']['http']}")
-    triton_at: dict[str, Any] = {"http": triton_url, "repository": profile.triton_repository}
+    triton_at: dict[str, Any] = {
+        "http": triton_url,
+        "grpc": profile.triton_grpc,
+        "repository": profile.triton_repository,
+    }
     if "triton" not in external:
         triton_at |= {
             "grpc": f"{LOOPBACK}:{ports['triton']['grpc']}",

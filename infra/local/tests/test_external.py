@@ -28,6 +28,7 @@ def test_services_run_on_servers_that_run_elsewhere(
         "CHAIN_RPC_URL": at["chain"]["rpc_url"],
         "TRITON_URLS": at["triton"]["http"],
         "VAULT_REPOSITORY_DIR": at["triton"]["repository"],
+        "GATEWAY_TRITON_GRPC": at["triton"]["grpc"],
     }
     stack = make_stack("dev", **named)
 
@@ -47,6 +48,11 @@ def test_services_run_on_servers_that_run_elsewhere(
 def test_a_triton_elsewhere_is_refused_without_the_folder_that_it_loads_from() -> None:
     with pytest.raises(LocalError, match="set VAULT_REPOSITORY_DIR to the folder"):
         Profile.named("dev", env={"TRITON_URLS": "http://127.0.0.1:8000"})
+
+
+def test_a_triton_elsewhere_is_refused_without_its_grpc_service() -> None:
+    with pytest.raises(LocalError, match="set GATEWAY_TRITON_GRPC to its gRPC service"):
+        Profile.named("dev", env={"TRITON_URLS": "http://127.0.0.1:8000", "VAULT_REPOSITORY_DIR": "/x"})
 
 
 def test_a_chain_of_another_id_is_refused_in_one_sentence(

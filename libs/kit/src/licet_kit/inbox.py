@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Table
+from sqlalchemy import ARRAY, Table, Text, bindparam, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,8 +17,16 @@ async def first_times(
     """
     if not event_ids:
         return set()
-    rows = [{"consumer": consumer, "event_id": event_id} for event_id in dict.fromkeys(event_ids)]
-    statement = insert(inbox).values(rows).on_conflict_do_nothing().returning(inbox.c.event_id)
+    # One statement for any number of ids, so that it is compiled once: a list of rows is compiled for each length.
+    ids = func.unnest(bindparam("ids", list(dict.fromkeys(event_ids)), ARRAY(Text)))
+    given = ids.table_valued("event_id", with_ordinality="place").render_derived(name="given")
+    rows = select(literal(consumer, Text), given.c.event_id).order_by(given.c.place)
+    statement = (
+        insert(inbox)
+        .from_select([inbox.c.consumer, inbox.c.event_id], rows)
+        .on_conflict_do_nothing()
+        .returning(inbox.c.event_id)
+    )
     return set((await session.scalars(statement)).all())
 
 

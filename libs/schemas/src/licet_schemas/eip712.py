@@ -7,6 +7,7 @@ against. Hand-built encoding over a C keccak, because the gateway hashes one rec
 from __future__ import annotations
 
 import functools
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +17,9 @@ from licet_schemas.words import address_word, bytes32, keccak, uint_word
 
 __all__ = [
     "SIGNATURE_BYTES",
+    "LeaseOfReceipts",
     "Receipt",
+    "ReceiptForm",
     "ReplicaCertificate",
     "Segment",
     "SignatureInvalid",
@@ -67,6 +70,20 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseOfReceipts:
+    """The fields of a receipt that all receipts of one lease have in common."""
+
+    account_id: str
+    account_lease: int
+    grant_id: str
+    asset_id: bytes
+    version_digest: bytes
+    plan_id: int
+    metering_rule: str
+    price_book_version: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaCertificate:
     """`operator` lets `replica` sign its receipts while `valid_from <= t < valid_until` (Unix seconds)."""
 
@@ -95,6 +112,10 @@ _RECEIPT_TYPEHASH: Final = keccak(
     b"string priceBookVersion,uint8 outcome,uint64 startedAtMs,uint64 endedAtMs,bytes32 requestCommitment,"
     b"bytes32 responseCommitment)"
 )
+# Words of a receipt that change from call to call: unsigned numbers at the right of 32 bytes each.
+_SEQUENCE_LAST: Final = struct.Struct(">24xQ31x?").pack
+_UNITS: Final = struct.Struct(">24xQ").pack
+_OUTCOME_TIMES: Final = struct.Struct(">31xB24xQ24xQ").pack
 _CERTIFICATE_TYPEHASH: Final = keccak(
     b"ReplicaCertificate(address operator,address replica,uint64 validFrom,uint64 validUntil)"
 )
@@ -118,30 +139,80 @@ def _digest(domain: bytes, struct_hash: bytes) -> bytes:
     return keccak(b"\x19\x01" + domain + struct_hash)
 
 
+class ReceiptForm:
+    """What all receipts of one lease repeat, encoded once: an operator hashes one receipt for each call."""
+
+    __slots__ = ("_before_sequence", "_before_units", "_domain", "_price_book")
+
+    def __init__(self, domain: bytes, lease: LeaseOfReceipts) -> None:
+        self._domain = b"\x19\x01" + domain
+        self._before_sequence = _text(lease.account_id) + uint_word(lease.account_lease, 64)
+        self._before_units = b"".join(
+            (
+                _text(lease.grant_id),
+                bytes32(lease.asset_id),
+                bytes32(lease.version_digest),
+                uint_word(lease.plan_id, 256),
+                _text(lease.metering_rule),
+            )
+        )
+        self._price_book = _text(lease.price_book_version)
+
+    def digest(  # noqa: PLR0913  the fields of a receipt that differ, in their order
+        self,
+        request_id: str,
+        sequence: int,
+        last: bool,
+        units: int,
+        outcome: int,
+        started_at_ms: int,
+        ended_at_ms: int,
+        request_commitment: bytes,
+        response_commitment: bytes,
+    ) -> bytes:
+        """The receipt's EIP-712 digest: what "the hash of the receipt" means everywhere. Raises ValueError."""
+        try:
+            words = (
+                _RECEIPT_TYPEHASH,
+                keccak(request_id.encode()),
+                self._before_sequence,
+                _SEQUENCE_LAST(sequence, last),
+                self._before_units,
+                _UNITS(units),
+                self._price_book,
+                _OUTCOME_TIMES(outcome, started_at_ms, ended_at_ms),
+                bytes32(request_commitment),
+                bytes32(response_commitment),
+            )
+        except struct.error as error:
+            raise ValueError(f"no receipt can state this: {error}") from None
+        return keccak(self._domain + keccak(b"".join(words)))
+
+
 def receipt_digest(domain: bytes, receipt: Receipt) -> bytes:
-    """The receipt's EIP-712 digest: what "the hash of the receipt" means everywhere."""
+    """The receipt's EIP-712 digest. Raises ValueError for what no receipt can state."""
     r = receipt
-    words = (
-        _RECEIPT_TYPEHASH,
-        keccak(r.request_id.encode()),
-        _text(r.account_id),
-        uint_word(r.account_lease, 64),
-        uint_word(r.sequence, 64),
-        uint_word(r.last, 1),
-        _text(r.grant_id),
-        bytes32(r.asset_id),
-        bytes32(r.version_digest),
-        uint_word(r.plan_id, 256),
-        _text(r.metering_rule),
-        uint_word(r.units, 64),
-        _text(r.price_book_version),
-        uint_word(r.outcome, 8),
-        uint_word(r.started_at_ms, 64),
-        uint_word(r.ended_at_ms, 64),
-        bytes32(r.request_commitment),
-        bytes32(r.response_commitment),
+    lease = LeaseOfReceipts(
+        r.account_id,
+        r.account_lease,
+        r.grant_id,
+        r.asset_id,
+        r.version_digest,
+        r.plan_id,
+        r.metering_rule,
+        r.price_book_version,
     )
-    return _digest(domain, keccak(b"".join(words)))
+    return ReceiptForm(domain, lease).digest(
+        r.request_id,
+        r.sequence,
+        r.last,
+        r.units,
+        r.outcome,
+        r.started_at_ms,
+        r.ended_at_ms,
+        r.request_commitment,
+        r.response_commitment,
+    )
 
 
 def certificate_digest(domain: bytes, certificate: ReplicaCertificate) -> bytes:

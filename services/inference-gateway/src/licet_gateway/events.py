@@ -70,15 +70,27 @@ class Sealer:
     def seal(self, worker_id: str, batch: Sequence[Finished]) -> tuple[list[Encoded], list[Unsealed]]:
         """The records of a batch, in its order, and what of it cannot be one."""
         leaves: dict[str, dict[int, bytes]] = {}
+        forms: dict[str, eip712.ReceiptForm] = {}
         unsealed = []
         for place, finished in enumerate(batch):
+            terms = finished.terms
             try:
-                leaf = self._leaf(finished)
+                form = forms.get(terms.lease_id)
+                if form is None:
+                    form = forms[terms.lease_id] = self._form(terms)
+                leaf = merkle.leaf(_receipt_digest(form, terms.lease_id, finished.record))
             except (NotCertified, ValueError) as error:
                 unsealed.append(Unsealed(finished, str(error)))
             else:
-                leaves.setdefault(chain_of(finished.terms.grant_id), {})[place] = leaf
+                leaves.setdefault(chain_of(terms.grant_id), {})[place] = leaf
         return self._records(worker_id, batch, leaves), unsealed
+
+    def _form(self, terms: LeaseTerms) -> eip712.ReceiptForm:
+        chain = chain_of(terms.grant_id)
+        signer = self._signers.get(chain)
+        if signer is None:
+            raise NotCertified(f"GATEWAY_REPLICA_CERTIFICATES names no certificate for chain {chain}")
+        return _form_of(signer.domain, terms)
 
     def _records(
         self, worker_id: str, batch: Sequence[Finished], leaves: Mapping[str, Mapping[int, bytes]]
@@ -99,13 +111,6 @@ class Sealer:
             records.append(Encoded(terms.lease_id.encode(), value, [("ce_id", name.encode()), *shared]))
         return records
 
-    def _leaf(self, finished: Finished) -> bytes:
-        chain = chain_of(finished.terms.grant_id)
-        signer = self._signers.get(chain)
-        if signer is None:
-            raise NotCertified(f"GATEWAY_REPLICA_CERTIFICATES names no certificate for chain {chain}")
-        return merkle.leaf(eip712.receipt_digest(signer.domain, receipt_of(finished.terms, finished.record)))
-
     def _segment(self, chain: str, leaves: Mapping[int, bytes]) -> _Sealed:
         signer = self._signers[chain]
         tree = merkle.tree(list(leaves.values()))
@@ -120,26 +125,33 @@ class Sealer:
         return _Sealed(fields, {place: tree.proof(leaf) for leaf, place in enumerate(leaves)})
 
 
-def receipt_of(terms: LeaseTerms, record: CallRecord) -> eip712.Receipt:
-    """What the gateway states about a call."""
-    return eip712.Receipt(
-        request_id=request_id(terms.lease_id, record.sequence),
+def _form_of(domain: bytes, terms: LeaseTerms) -> eip712.ReceiptForm:
+    """What the gateway states of every call of a lease."""
+    lease = eip712.LeaseOfReceipts(
         account_id=terms.account_id,
         account_lease=terms.account_lease,
-        sequence=record.sequence,
-        last=record.last,
         grant_id=terms.grant_id,
         asset_id=_bytes32(terms.asset_id),
         version_digest=_bytes32(terms.version_digest),
         plan_id=int(terms.plan_id),
         metering_rule=terms.metering_rule,
-        units=record.units,
         price_book_version=terms.price_book_version,
-        outcome=record.outcome,
-        started_at_ms=record.started_ns // _MS,
-        ended_at_ms=record.ended_ns // _MS,
-        request_commitment=record.request_commitment,
-        response_commitment=record.response_commitment,
+    )
+    return eip712.ReceiptForm(domain, lease)
+
+
+def _receipt_digest(form: eip712.ReceiptForm, lease_id: str, record: CallRecord) -> bytes:
+    """The hash of what the gateway states about a call."""
+    return form.digest(
+        request_id(lease_id, record.sequence),
+        record.sequence,
+        record.last,
+        record.units,
+        record.outcome,
+        record.started_ns // _MS,
+        record.ended_ns // _MS,
+        record.request_commitment,
+        record.response_commitment,
     )
 
 

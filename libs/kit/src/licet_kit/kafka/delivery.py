@@ -152,8 +152,11 @@ class Delivery(Generic[T]):
     async def _handle_batch(
         self, session: AsyncSession, handler: BatchHandler[T], messages: list[Message[T]]
     ) -> None:
+        # Most records are of calls that nobody traces.
         contexts = (
-            trace.get_current_span(extract(message.headers)).get_span_context() for message in messages
+            trace.get_current_span(extract(message.headers)).get_span_context()
+            for message in messages
+            if names.HEADER_TRACEPARENT in message.headers
         )
         with tracer(__name__).start_as_current_span(
             f"process {self.place.topic}",

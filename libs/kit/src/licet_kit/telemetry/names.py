@@ -10,6 +10,9 @@ MESSAGING_KAFKA_KEY = "messaging.kafka.message.key"
 MESSAGING_BATCH_COUNT = "messaging.batch.message_count"
 ERROR_TYPE = "error.type"
 
+# W3C trace context, as a header of records.
+HEADER_TRACEPARENT = "traceparent"
+
 # Our instruments; Prometheus sees them with `.` as `_` and the unit at the end.
 OUTBOX_PUBLISHED = "licet.outbox.published"
 OUTBOX_FAILED = "licet.outbox.failed"

@@ -47,21 +47,21 @@ class LeaseEntry:
     logged_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenEntry:
     ref: int
     sequence: int
     started_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProgressEntry:
     ref: int
     sequence: int
     units: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CloseEntry:
     ref: int
     record: CallRecord

@@ -34,7 +34,7 @@ READ_MAX: Final = 128 * 1024
 _PLACE: Final = "shipped"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finished:
     """A record with the lease that it belongs to."""
 
