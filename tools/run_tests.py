@@ -32,6 +32,12 @@ def python_tests(args: list[str]) -> int:
     return subprocess.run(argv, cwd=ROOT, check=False).returncode
 
 
+def models() -> int:
+    """Trains what several tests read, before they would each train it at once; the exit code."""
+    argv = [sys.executable, "-m", "examples.models.manual_writer.train", "--out", ".local/models/manual-writer"]
+    return subprocess.run(argv, cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode
+
+
 def main(args: list[str]) -> int:
     """Start the servers, run both suites even if the first fails, and stop what was started."""
     stack = Stack("test", report=lambda line: print(f"  {line}", flush=True))
@@ -44,7 +50,7 @@ def main(args: list[str]) -> int:
         contracts_failed = contracts_tests() != 0
         if contracts_failed:
             print("the contracts' tests failed; the Python tests follow", flush=True)
-        return 1 if python_tests(args) != 0 or contracts_failed else 0
+        return 1 if models() != 0 or python_tests(args) != 0 or contracts_failed else 0
     finally:
         if started:
             Stack("test").stop()

@@ -102,7 +102,10 @@ def create(  # noqa: PLR0913 - one option a term
     ] = 0,
     unit_price: Annotated[str, typer.Option(help="Price of each further unit, drawn from a deposit.")] = "0",
     metering_rule: Annotated[
-        str, typer.Option("--metering", help="request, or rows:<input name>.")
+        str,
+        typer.Option(
+            "--metering", help="request, rows:<input name>, bytes, seconds, input_tokens or output_tokens."
+        ),
     ] = "request",
     transferable: Annotated[bool, typer.Option(help="Whether a license may change hands.")] = True,
     commercial: Annotated[bool, typer.Option(help="Whether it may be used commercially.")] = True,
