@@ -15,12 +15,23 @@ from licet_gateway.dataplane.metering import NotMetered
 # Longest beginning of a message that is remembered with what it says.
 PREFIX_MAX: Final = 4096
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_NAME, _INPUTS, _RAW_INPUTS = 1, 5, 7
-_ERROR, _INFER_RESPONSE = 1, 2
-_OUTPUTS, _RAW_OUTPUTS = 5, 6
-_TENSOR_NAME, _TENSOR_TYPE, _TENSOR_SHAPE, _TENSOR_CONTENTS = 1, 2, 3, 5
+# A tag is 32 bits, in five bytes at most. Protobuf in C++ drops what is above, so that it would read another field.
+_TAG_BITS, _TAG_BYTES_MAX = 32, 5
+
+
+def _tag(number: int, kind: int = _BYTES) -> int:
+    """A field is known by its number and its wire type: of another type it is one that nobody knows."""
+    return number << 3 | kind
+
+
+_NAME, _INPUTS, _RAW_INPUTS = _tag(1), _tag(5), _tag(7)
+_ERROR, _INFER_RESPONSE = _tag(1), _tag(2)
+_OUTPUTS, _RAW_OUTPUTS = _tag(5), _tag(6)
+_TENSOR_NAME, _TENSOR_TYPE, _TENSOR_CONTENTS = _tag(1), _tag(2), _tag(5)
+# A list of numbers comes packed, or one by one.
+_TENSOR_SHAPE: Final = (_tag(3), _tag(3, _VARINT))
 # Lists of whole numbers of InferTensorContents: int_contents, int64_contents, uint_contents, uint64_contents.
-_CONTENTS: Final = frozenset({2, 3, 4, 5})
+_CONTENTS: Final = frozenset(_tag(number, kind) for number in (2, 3, 4, 5) for kind in (_BYTES, _VARINT))
 _RAW_INTEGERS: Final = {b"INT32": "<i", b"UINT32": "<I", b"INT64": "<q", b"UINT64": "<Q"}
 
 
@@ -75,8 +86,8 @@ class RequestReader:
 def name_of(message: bytes) -> bytes:
     """The name in a ModelReadyRequest or a ModelMetadataRequest. Raises Malformed."""
     name = b""
-    for number, start, end in _fields(message, 0, len(message)):
-        if number == _NAME:
+    for tag, start, end in _fields(message, 0, len(message)):
+        if tag == _NAME:
             name = message[start:end]
     return name
 
@@ -89,23 +100,23 @@ def renamed(message: bytes, name: bytes) -> bytes:
 def _read_request(message: bytes) -> tuple[InferRequest, int]:
     """The request, and where the bytes of its last field begin if they are a tensor's that end the message; else 0."""
     model, inputs, opaque_at = b"", [], 0
-    for number, start, end in _fields(message, 0, len(message)):
+    for tag, start, end in _fields(message, 0, len(message)):
         opaque_at = 0
-        if number == _INPUTS:
+        if tag == _INPUTS:
             inputs.append(_read_input(message, start, end))
-        elif number == _NAME:
+        elif tag == _NAME:
             model = message[start:end]
-        elif number == _RAW_INPUTS and end == len(message):
+        elif tag == _RAW_INPUTS and end == len(message):
             opaque_at = start
     return InferRequest(model, tuple(inputs)), opaque_at
 
 
 def _read_input(message: bytes, start: int, end: int) -> tuple[bytes, int | None]:
     name, rows = b"", None
-    for number, at, stop in _fields(message, start, end):
-        if number == _TENSOR_NAME:
+    for tag, at, stop in _fields(message, start, end):
+        if tag == _TENSOR_NAME:
             name = message[at:stop]
-        elif number == _TENSOR_SHAPE and rows is None and stop > at:
+        elif tag in _TENSOR_SHAPE and rows is None and stop > at:
             rows = _varint(message, at, stop)[0]
     # A dimension is signed; a negative one is written as the largest numbers.
     return name, rows if rows is None or rows < 1 << 63 else rows - (1 << 64)
@@ -123,10 +134,10 @@ class StreamResponse:
 def read_stream_response(message: bytes) -> StreamResponse:
     """Raises Malformed."""
     is_error, place = False, (0, 0)
-    for number, start, end in _fields(message, 0, len(message)):
-        if number == _ERROR:
+    for tag, start, end in _fields(message, 0, len(message)):
+        if tag == _ERROR:
             is_error = end > start
-        elif number == _INFER_RESPONSE:
+        elif tag == _INFER_RESPONSE:
             place = (start, end)
     return StreamResponse(is_error, *place)
 
@@ -135,10 +146,10 @@ def tokens_of(message: bytes, name: bytes, start: int = 0, end: int | None = Non
     """The only element of the output `name` of a ModelInferResponse; None where there is none. Raises Malformed."""
     outputs: list[tuple[bytes, bytes, int | None]] = []
     raw: list[tuple[int, int]] = []
-    for number, at, stop in _fields(message, start, len(message) if end is None else end):
-        if number == _OUTPUTS:
+    for tag, at, stop in _fields(message, start, len(message) if end is None else end):
+        if tag == _OUTPUTS:
             outputs.append(_read_output(message, at, stop))
-        elif number == _RAW_OUTPUTS:
+        elif tag == _RAW_OUTPUTS:
             raw.append((at, stop))
     # Raw bytes belong to the outputs in their order, for all of them or for none.
     for index, (given, datatype, typed) in enumerate(outputs):
@@ -154,12 +165,12 @@ def tokens_of(message: bytes, name: bytes, start: int = 0, end: int | None = Non
 def _read_output(message: bytes, start: int, end: int) -> tuple[bytes, bytes, int | None]:
     name = datatype = b""
     typed: int | None = None
-    for number, at, stop in _fields(message, start, end):
-        if number == _TENSOR_NAME:
+    for tag, at, stop in _fields(message, start, end):
+        if tag == _TENSOR_NAME:
             name = message[at:stop]
-        elif number == _TENSOR_TYPE:
+        elif tag == _TENSOR_TYPE:
             datatype = message[at:stop]
-        elif number == _TENSOR_CONTENTS:
+        elif tag == _TENSOR_CONTENTS:
             for kind, first, behind in _fields(message, at, stop):
                 if kind in _CONTENTS and behind > first:
                     typed = _varint(message, first, behind)[0]
@@ -167,13 +178,13 @@ def _read_output(message: bytes, start: int, end: int) -> tuple[bytes, bytes, in
 
 
 def _fields(message: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
-    """Number, beginning and end of each field's value. Raises Malformed."""
+    """Tag of each field, and where its value begins and ends. Raises Malformed."""
     found = []
     while at < end:
         tag = message[at]
         at += 1
         if tag >= 0x80:
-            tag, at = _varint(message, at - 1, end)
+            tag, at = _long_tag(message, at - 1, end)
         kind = tag & 7
         if kind == _BYTES:
             size = message[at] if at < end else 0x80
@@ -189,9 +200,17 @@ def _fields(message: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
             raise Malformed
         if stop > end or tag < 8:
             raise Malformed
-        found.append((tag >> 3, at, stop))
+        found.append((tag, at, stop))
         at = stop
     return found
+
+
+def _long_tag(message: bytes, at: int, end: int) -> tuple[int, int]:
+    """A tag of more than one byte and where it ends. Raises Malformed."""
+    tag, behind = _varint(message, at, end)
+    if tag >> _TAG_BITS or behind - at > _TAG_BYTES_MAX:
+        raise Malformed
+    return tag, behind
 
 
 def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
