@@ -68,7 +68,8 @@ GOOD = [
     INFER + b"Content-Length: 0\r\n\r\n",
     INFER + b"content-length:   5  \r\nExpect: 100-continue\r\n\r\nhello",
     INFER + b"Transfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-    INFER + b'Transfer-Encoding: chunked\r\n\r\n2;x="y"\r\nhe\r\n3 ; z\r\nllo\r\n000\r\nTrailer: t\r\n\r\n',
+    INFER
+    + b'Transfer-Encoding: chunked\r\n\r\n2;a;x = "y;\\""\r\nhe\r\n3 ; z\r\nllo\r\n000\r\nTrailer: t\r\n\r\n',
 ]
 BAD = [
     (INFER + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
@@ -116,6 +117,12 @@ BAD_BODIES = [
     b"123456789\r\nhello\r\n0\r\n\r\n",
     b"5;" + b"x" * 300 + b"\r\nhello\r\n0\r\n\r\n",
     b"5;x\x00\r\nhello\r\n0\r\n\r\n",
+    b"5;\r\nhello\r\n0\r\n\r\n",
+    b'5;"\r\nhello\r\n0\r\n\r\n',
+    b'5;x="y\r\nhello\r\n0\r\n\r\n',
+    b"5;x y\r\nhello\r\n0\r\n\r\n",
+    b"0\r\nContent-Length: 5\r\n\r\n",
+    b"0\r\ntransfer-encoding: chunked\r\n\r\n",
     b"0\r\nno colon\r\n\r\n",
     b"0\r\n folded: x\r\n\r\n",
     b"0\r\n" + b"T: " + b"x" * 200 + b"\r\n" + b"T: y\r\n" * 1500 + b"\r\n",

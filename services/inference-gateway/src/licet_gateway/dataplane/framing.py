@@ -12,8 +12,16 @@ from licet_gateway.dataplane.http import HttpError
 LINE_MAX: Final = 256
 TRAILER_MAX: Final = 4096
 
-_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?")
-_TRAILER_LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+_NAME: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
+# RFC 9112, section 7.1.1: what is no extension may be a chunk's end or its data to somebody else.
+_SIZE_LINE: Final = re.compile(
+    rb"([0-9A-Fa-f]{1,8})(?:[\t ]*;[\t ]*%s(?:[\t ]*=[\t ]*(?:%s|%s))?)*" % (_NAME, _NAME, _QUOTED)
+)
+# Framing behind the body (RFC 9110, section 6.5.1, forbids it) is an attempt to have it read in two ways.
+_TRAILER_LINE: Final = re.compile(
+    rb"(?!(?i:content-length|transfer-encoding):)%s:[\t\x20-\x7e\x80-\xff]*" % _NAME
+)
 
 
 class BodyDecoder(Protocol):
