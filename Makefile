@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help install up down status logs demo test test-contracts check bench bench-gateway models proto abi lock
+.PHONY: help install up down status logs demo test test-contracts fuzz check bench bench-gateway models proto abi lock
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ test: install ## pass every test on real servers (ARGS="-k settlement" for some)
 # PROFILE=ci and PROFILE=deep fuzz longer.
 test-contracts: install ## prove what is promised about the contracts (PROFILE=ci takes an hour)
 	@$(RUN) tools/prove.py $(if $(filter ci deep,$(PROFILE)),--profile $(PROFILE)) $(ARGS)
+
+# PROFILE=ci fuzzes ten times as long.
+fuzz: install ## send the gateway 100,000 mutated requests (PROFILE=ci sends 1,000,000)
+	@$(RUN) tools/fuzz.py $(if $(filter ci,$(PROFILE)),--profile ci) $(ARGS)
 
 check: install ## lint, formats, types, import rules, dependencies, sizes
 	@$(RUN) tools/check.py $(ARGS)

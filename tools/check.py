@@ -52,9 +52,11 @@ def checks() -> list[Check]:
 
 
 def sources(distribution: Path) -> list[str]:
-    """Typed code of one distribution: its package and its tests."""
+    """Typed code of one distribution: its package, its tests and its fuzzers."""
     return [
-        str(path.relative_to(ROOT)) for name in ("src", "tests") if (path := distribution / name).is_dir()
+        str(path.relative_to(ROOT))
+        for name in ("src", "tests", "fuzz")
+        if (path := distribution / name).is_dir()
     ]
 
 

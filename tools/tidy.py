@@ -23,9 +23,10 @@ FORBIDDEN_NAMES = {"utils", "util", "helper", "helpers", "common", "manager", "m
 GENERATED = ("libs/schemas/src/licet_schemas/licet/",)
 # Public functions need a docstring where others build on them.
 DOCUMENTED = re.compile(r"(^|/)(domain|usecases)(/|\.py$)|^libs/(kit|sdk)/src/")
-# The three edges at which anything may be caught: a message, a request, a process.
+# The three edges at which anything may be caught: a message, a request, a process; and a fuzzer, which looks for it.
 EDGES = re.compile(
     r"(^|/)(consumers|api|main|__main__)(/|\.py$)|^libs/kit/src/licet_kit/(kafka|cli|health|lifecycle|testing)"
+    r"|(^|/)fuzz/"
 )
 TESTS = re.compile(r"(^|/)tests/|^e2e/")
 BLIND = {"Exception", "BaseException"}

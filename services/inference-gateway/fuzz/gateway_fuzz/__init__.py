@@ -1,0 +1,1 @@
+"""Fuzzers of what the gateway reads from strangers."""
