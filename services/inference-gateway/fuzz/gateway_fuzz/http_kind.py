@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from random import Random
 from typing import Final, cast
 
@@ -21,7 +22,7 @@ _ROUTE: Final = re.compile(rb"/v2/models/([a-z0-9-]+\.[a-z0-9-]+)(/infer|/genera
 _FORWARDED: Final = (b"content-type", b"inference-header-content-length", b"traceparent", b"tracestate")
 _FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
 # Of ours: the gateway must never find itself, or a Triton that is well, at fault. 501 and 505 tell the client its own.
-_OURS: Final = frozenset({500, 502, 503, 504})
+OURS: Final = frozenset({500, 502, 503, 504})
 # Cases that one plane serves; its log grows.
 CASES_MAX: Final = 20_000
 
@@ -78,23 +79,17 @@ def check_heard(case: Case, heard: list[Message]) -> None:
     for message in heard:
         if message.method == b"GET":
             continue
-        _check_own_fields(message)
-        if any(_same(meant, message) for meant in waiting):
+        check_own_fields(message, AUTHORITY)
+        if any(is_meant(meant, message, target_of(meant, pinned)) for meant in waiting):
             continue
         if stops_early(ended, b"".join(case)):
             return
-        raise WrongError(f"nobody sent it: Triton heard {_shown(message)}; llhttp: {ended}")
+        raise WrongError(f"nobody sent it: Triton heard {message.shown}; llhttp: {ended}")
 
 
-def _shown(message: Message) -> str:
-    return (
-        f"{message.target!r} {message.headers} {message.body[:80]!r}, {'whole' if message.whole else 'cut'}"
-    )
-
-
-def _same(meant: Message, heard: Message) -> bool:
-    """Whether this is what the client meant, in the gateway's words."""
-    if meant.method != b"POST" or _target_of(meant) != heard.target or (heard.whole and not meant.whole):
+def is_meant(meant: Message, heard: Message, target: bytes | None) -> bool:
+    """Whether this is what the client meant, in the gateway's words and at this target."""
+    if meant.method != b"POST" or target != heard.target or (heard.whole and not meant.whole):
         return False
     same_body = heard.body == meant.body if heard.whole else meant.body.startswith(heard.body)
     return same_body and all(_same_field(name, meant.one(name), heard.one(name)) for name in _FORWARDED)
@@ -107,14 +102,15 @@ def _same_field(name: bytes, meant: bytes | None, heard: bytes | None) -> bool:
     return meant == heard
 
 
-def _target_of(meant: Message) -> bytes | None:
-    """What Triton must be asked for."""
+def target_of(meant: Message, name: Callable[[str], str]) -> bytes | None:
+    """What Triton must be asked for; `name` gives a model's name there."""
     route = _ROUTE.fullmatch(meant.target)
-    return None if route is None else f"/v2/models/{pinned(route[1].decode())}".encode() + route[2]
+    return None if route is None else f"/v2/models/{name(route[1].decode())}".encode() + route[2]
 
 
-def _check_own_fields(heard: Message) -> None:
-    if heard.one(b"host") != AUTHORITY:
+def check_own_fields(heard: Message, authority: bytes) -> None:
+    """Raises WrongError where Triton heard a field that is not on the list."""
+    if heard.one(b"host") != authority:
         raise WrongError("another host")
     extra = {name for name, _ in heard.headers} - _FRAMING - set(_FORWARDED)
     if extra:
@@ -123,7 +119,7 @@ def _check_own_fields(heard: Message) -> None:
 
 def check_answers(answers: list[Answer], heard: list[Message]) -> None:
     """No answer blames the gateway or Triton, and each call costs what its bytes say."""
-    ours = [answer for answer in answers if answer.status in _OURS]
+    ours = [answer for answer in answers if answer.status in OURS]
     if ours:
         raise WrongError(f"a fault of ours: {ours[0].status} {ours[0].body[:200]!r}")
     charged = [

@@ -23,6 +23,11 @@ class Message:
     headed: bool = False
     whole: bool = False
 
+    @property
+    def shown(self) -> str:
+        """For a finding."""
+        return f"{self.target!r} {self.headers} {self.body[:80]!r}, {'whole' if self.whole else 'cut'}"
+
     def one(self, name: bytes) -> bytes | None:
         """The value of a field that stands once at most."""
         found = [value for given, value in self.headers if given == name]

@@ -10,7 +10,8 @@ from gateway_fuzz.engine import Case
 from gateway_fuzz.mutation import cut, mutated
 from gateway_fuzz.plane import BODY_MAX, KEY
 
-ROWS: Final = b'{"inputs":[{"name":"X","shape":[3,1],"datatype":"FP32","data":[1,2,3]}]}'
+# What the test models take.
+ROWS: Final = b'{"inputs":[{"name":"X","shape":[2,4],"datatype":"FP32","data":[1,2,3,4,5,6,7,8]}]}'
 WORDS: Final = (
     *(b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b",", b";", b"\r\n\r\n", b"\n\n", b"\r\n ", b"\r\n\t"),
     *(
@@ -174,8 +175,10 @@ def _body(rng: Random) -> bytes:
     how = rng.random()
     if how < 0.5:
         return ROWS
-    if how < 0.75:
+    if how < 0.65:
         return json_kind.request(rng)
+    if how < 0.8:
+        return mutated(json_kind.request(rng), rng, json_kind.WORDS)
     if how < 0.97:
         return rng.randbytes(rng.choice((0, 1, 5, 100, 1000)))
     return ROWS + b" " * rng.choice((65_000, 70_000, 140_000, BODY_MAX, BODY_MAX + 1))

@@ -65,15 +65,20 @@ def request(rng: Random) -> bytes:
 
 
 def _tensor(rng: Random) -> dict[str, Any]:
+    rows = rng.choice((1, 2, 3))
+    shape = rng.choice(([rows, 4], [rows, 4], [rows, 4], [1], [3, 2], [1000, 4], [0, 4], [], [2.0, 4], ["1"]))
     members: list[tuple[str, Any]] = [
-        ("name", rng.choice((INPUT, INPUT, "Y", "x"))),
-        ("shape", rng.choice(([1], [3, 2], [1000], [0], [], [2.0], ["1"]))),
+        ("name", rng.choice((INPUT, INPUT, INPUT, "Y", "x"))),
+        ("shape", shape),
         ("datatype", "FP32"),
-        ("data", [1.0, "]", {"name": INPUT, "shape": [7]}]),
-        ("parameters", {"binary_data_size": 8, "shape": [5]}),
+        ("data", rng.choice(([1.0] * 4 * rows, [1.0] * 4 * rows, [1.0, "]", {"name": INPUT, "shape": [7]}]))),
     ]
+    if rng.random() < 0.3:
+        members.append(("parameters", {"binary_data_size": 8, "shape": [5]}))
+    if rng.random() < 0.2:
+        del members[rng.randrange(len(members))]
     rng.shuffle(members)
-    return dict(members[: rng.randint(2, 5)])
+    return dict(members)
 
 
 def rows_by_first_key(body: bytes) -> int | None:
