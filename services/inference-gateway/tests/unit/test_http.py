@@ -98,6 +98,7 @@ BAD = [
     (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 400),
     (b"GET http://x/ HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     (b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    (b"CONNECT / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello", 400),
     (b"GET /\x80 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     (b"G@T / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     (b"\r\n\r\nGET / HTTP/1.1\r\n" + HOST + b"\r\n", 400),

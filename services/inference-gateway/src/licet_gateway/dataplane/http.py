@@ -112,7 +112,8 @@ def parse_request_head(head: bytes) -> RequestHead:
     if line.group(3) != b"1":
         raise HttpError(505, "only HTTP/1.1 is served")
     method, target = line.group(1), line.group(2)
-    if not target.startswith(b"/"):
+    # Behind a CONNECT there is a tunnel to some, and a body to others.
+    if not target.startswith(b"/") or method == b"CONNECT":
         raise HttpError(400, "the request target is not a path")
     fields, connection = _request_fields(head, line.end())
     if b"host" not in fields:
