@@ -1,4 +1,4 @@
-"""`make fuzz`: so many cases of each kind, by one seed; ends with 1 where anything was found."""
+"""So many cases of each kind, by one seed; ends with 1 where anything was found."""
 
 from __future__ import annotations
 
