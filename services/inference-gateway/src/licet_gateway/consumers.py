@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, Final
 
 from licet_kit.kafka import Fanout, Message, protobuf
 from licet_kit.logs import get_logger
@@ -20,6 +20,9 @@ from licet_gateway.domain import TokenCaps
 from licet_gateway.settings import GatewaySettings, normal_url
 
 log = get_logger(__name__)
+
+# Where an announcement does not say how many tokens a text may have beyond its bytes.
+TOKENS_BEYOND_BYTES: Final = 64
 
 
 class Followers:
@@ -78,15 +81,23 @@ class Followers:
                 ready=value.state == "ready",
                 metering_rule=value.metering_rule,
                 ordinal=value.version,
-                **_interface(value.schema_json),
+                **interface_of(value.schema_json),
             )
         )
         log.info("version.changed", slug=value.slug, version_digest=value.version_digest, state=value.state)
 
 
-def _interface(schema_json: str) -> dict[str, Any]:
+def interface_of(schema_json: str) -> dict[str, Any]:
     """A version's token caps, and what it is asked as a text model; what an announcement does not say is empty."""
     schema = json.loads(schema_json or "{}")
     limits = schema.get("limits") or {}
-    caps = TokenCaps(int(limits.get("max_input_tokens", 0)), int(limits.get("max_output_tokens", 0)))
+    # An embedding's cap is that of one text, and what it counts are the tokens of all texts together.
+    texts = max(1, int(limits.get("max_batch", 1))) if "dimensions" in limits else 1
+    # What a chat's template writes around messages may be longer than these.
+    beyond = (
+        None if schema.get("chat") else texts * int(schema.get("tokens_beyond_bytes", TOKENS_BEYOND_BYTES))
+    )
+    caps = TokenCaps(
+        texts * int(limits.get("max_input_tokens", 0)), int(limits.get("max_output_tokens", 0)), beyond
+    )
     return {"caps": caps, "text": text_model(schema_json)}

@@ -112,10 +112,14 @@ REQUEST_RULE: Final = MeteringRule("request", Measure.REQUEST)
 
 @dataclass(frozen=True, slots=True)
 class TokenCaps:
-    """The most tokens that one call of a version reads and writes; its runner holds it to them. 0: none are stated."""
+    """The most tokens that one call of a version reads and writes; its runner holds it to them. 0: none are stated.
+
+    It reads at most `beyond_bytes` tokens more than bytes; None where that is not so.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    beyond_bytes: int | None = 64
 
 
 NO_CAPS: Final = TokenCaps()

@@ -33,8 +33,8 @@ def test_what_is_worth_changing_passes_unchanged(name: str) -> None:
 def test_a_fault_is_found_made_small_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = kserve._fields
 
-    def of_any_type(message: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
-        return [(tag & ~7 | 2, start, stop) for tag, start, stop in fields(message, at, end)]
+    def of_any_type(message: bytes, at: int, end: int, *most: int) -> list[tuple[int, int, int]]:
+        return [(tag & ~7 | 2, start, stop) for tag, start, stop in fields(message, at, end, *most)]
 
     monkeypatch.setattr(kserve, "_fields", of_any_type)
     kind = KINDS["kserve"][0]()

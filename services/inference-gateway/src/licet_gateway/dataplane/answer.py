@@ -137,6 +137,9 @@ class Answer:
 
     def complete(self) -> bool:
         """The body has come to its end, and what it costs is known; false where it does not say that."""
+        if self._held is not None and self._received > COUNTED_MAX:
+            # Not all of it was kept: what there is would be taken for the whole.
+            return False
         tokens = None
         if self._count is not None and not self.failed:
             tokens = self._count.tokens
@@ -206,10 +209,11 @@ class Answer:
         self._write(data)
 
     def _tell_progress(self, end: int) -> None:
-        """Before they leave: what the bytes up to `end` cost."""
+        """Before they leave: what the bytes up to `end` cost, unless others wait before them."""
         if self._count is not None:
             self._tally.mark(end, self._count.tokens or 0)
-        self._call.progressed(self._tally.by_now())
+        waits = self._client.handed() < self._ends_at
+        self._call.progressed(self.charge()[1] if waits else self._tally.by_now())
 
     def _write(self, data: bytes) -> None:
         self._ends_at += len(data)

@@ -48,6 +48,7 @@ class Call:
 
     __slots__ = (
         "_caller",
+        "_caps",
         "_client_gone",
         "_held_units",
         "_lease",
@@ -60,6 +61,7 @@ class Call:
         "_slug",
         "_span",
         "_started_ns",
+        "_streams",
         "_told_ns",
         "_told_units",
         "_version",
@@ -88,6 +90,9 @@ class Call:
         self._sequence = 0
         self._told_ns = self._told_units = 0
         self._rule: MeteringRule = REQUEST_RULE
+        self._caps: TokenCaps = NO_CAPS
+        # Whether its answer is worth something before it is whole, and has begun.
+        self._streams = False
         self._span: Span | None = None
         if slug:
             self._identify(slug, traced)
@@ -99,7 +104,7 @@ class Call:
         newest = self._plane.versions.newest(slug)
         # An unknown model still gets licensing's answer first; the rule then does not matter.
         if newest is not None:
-            self._rule = newest.rule
+            self._rule, self._caps = newest.rule, newest.caps
         self._span = self._plane.tracer.start(traced, slug)
 
     # --- what a protocol supplies
@@ -179,9 +184,8 @@ class Call:
     # --- units and lease
 
     def _count(self) -> None:
-        newest = self._plane.versions.newest(self._slug)
         try:
-            units = self._units(NO_CAPS if newest is None else newest.caps)
+            units = self._units(self._caps)
         except metering.NotMetered as error:
             self.stage = Stage.DONE
             self._tell_failure(400, str(error))
@@ -217,8 +221,9 @@ class Call:
             self._restart_or_hold()
         elif version.rule.text != terms.metering_rule:
             self._give_up(RULE_DIFFERS)
-        elif version.rule != self._rule:
-            self._rule = version.rule
+        elif version.rule != self._rule or (version.rule.measure.of_tokens and version.caps != self._caps):
+            # Units were counted for another version, which may read or write less.
+            self._rule, self._caps = version.rule, version.caps
             self._give_up_or_restart(RULE_DIFFERS)
         else:
             self._version = version
@@ -311,12 +316,18 @@ class Call:
 
     def progressed(self, units: int) -> None:
         """A part of a streamed answer leaves: what it has come to cost outlives this process."""
+        self._streams = True
         if units <= self._told_units:
             return
         now = now_ns()
         if units - self._told_units >= PROGRESS_UNITS or now - self._told_ns >= PROGRESS_NS:
             self._told_units, self._told_ns = units, now
             self._plane.book.progress(self._lease, self._sequence, units)
+
+    def sweep_progress(self) -> None:
+        """Tells what was too little, or waited for its client, when it was streamed."""
+        if self._streams and self.stage is Stage.RUNNING:
+            self.progressed(self._charge()[1])
 
     def settle(self) -> bool:
         """Records the call if its whole answer is with the client's socket, or never will be."""

@@ -67,20 +67,30 @@ class BodyTokens:
 
     @property
     def tokens(self) -> int | None:
+        if len(self._body) > COUNTED_MAX:
+            return None
         size = len(self._body) if self._json_bytes is None else self._json_bytes
         said = _loaded(self._body[:size])
         outputs = said.get("outputs") if isinstance(said, dict) else None
         at = size
         for output in outputs if isinstance(outputs, list) else ():
-            binary = int(output.get("parameters", {}).get("binary_data_size", 0))
+            if not isinstance(output, dict):
+                return None
+            parameters = output.get("parameters")
+            binary = parameters.get("binary_data_size", 0) if isinstance(parameters, dict) else 0
+            if not isinstance(binary, int):
+                return None
             if output.get("name") == self._name:
-                return _latest(None, self._value(output, at if binary else None))
+                return _latest(None, self._value(output, at) if binary else self._listed(output))
             at += binary
         return None
 
-    def _value(self, output: dict[str, Any], at: int | None) -> object:
-        if at is None:
-            return output.get("data", [None])[0]
+    @staticmethod
+    def _listed(output: dict[str, Any]) -> object:
+        data = output.get("data")
+        return data if isinstance(data, list) else None
+
+    def _value(self, output: dict[str, Any], at: int) -> object:
         form = _INTEGERS.get(output.get("datatype", ""))
         if form is None or at + struct.calcsize(form) > len(self._body):
             return None

@@ -9,7 +9,7 @@ from licet_gateway.dataplane import grpc_replies, kserve, metering
 from licet_gateway.dataplane.clock import now_ns
 from licet_gateway.dataplane.ending import ended
 from licet_gateway.dataplane.h2 import blocks
-from licet_gateway.dataplane.h2.messages import MessageError, MessageReader, frame
+from licet_gateway.dataplane.h2.messages import PREFIX_SIZE, MessageError, MessageReader, frame, size_in
 from licet_gateway.dataplane.handover import Handover
 from licet_gateway.dataplane.stage import Stage
 from licet_gateway.dataplane.tally import Tally
@@ -39,6 +39,8 @@ def units_of(
         return longest_s
     if rule.rows_of is not None:
         return metering.checked_rows(request.rows(rule.rows_of), rule.rows_of)
+    if rule.measure.of_tokens:
+        request.check_asks_for(rule.measure.value)
     return metering.bound(rule.measure, caps, size)
 
 
@@ -50,6 +52,7 @@ class GrpcCall(TritonCall):
         "_hash_in",
         "_hash_out",
         "_message",
+        "_own_deadline",
         "_request",
         "_stream",
         "_tally",
@@ -82,6 +85,8 @@ class GrpcCall(TritonCall):
         self._hash_out: _Hash | None = None
         timeout = head.fields.get(b"grpc-timeout")
         allowed = None if timeout is None else blocks.timeout_ns(timeout)
+        # Whether it is the client that has no more time: what it took by then is due, as if it had left.
+        self._own_deadline = allowed is not None and now_ns() + allowed < self.deadline_ns
         if allowed is not None:
             self.deadline_ns = min(self.deadline_ns, now_ns() + allowed)
 
@@ -107,7 +112,7 @@ class GrpcCall(TritonCall):
             name = self._name.encode()
             self._hash_in = hashlib.sha256(name + frame(message))
             self._hash_out = hashlib.sha256(name)
-            self._tally = Tally(self._rule.measure, self._held_units, self._started_ns)
+            self._tally = Tally(self._rule.measure, self._held_units)
         return frame(kserve.renamed(message, self._version.path.rpartition(b"/")[2]))
 
     def _hand_on(self, data: bytes) -> None:
@@ -135,7 +140,7 @@ class GrpcCall(TritonCall):
             self._withdraw()
 
     def _worth_its_part(self) -> bool:
-        return self.handover.handed() < self.handover.total
+        return self._own_deadline or self.handover.handed() < self.handover.total
 
     def _record(self, outcome: Outcome, units: int) -> CallRecord:
         return ended(
@@ -157,7 +162,7 @@ class GrpcCall(TritonCall):
 class UnaryCall(GrpcCall):
     """`ModelInfer`."""
 
-    __slots__ = ("_begun", "_ended", "_held")
+    __slots__ = ("_begun", "_ended", "_held", "_prefix")
 
     def __init__(
         self,
@@ -171,6 +176,8 @@ class UnaryCall(GrpcCall):
     ) -> None:
         super().__init__(plane, stream, head, slug, caller, message, request, Handover(stream))
         self._begun = self._ended = False
+        # The beginning of the answer, which says how long it is.
+        self._prefix = b""
         # The answer, where all of it is needed to say what it costs.
         self._held: list[bytes] | None = None
 
@@ -198,6 +205,8 @@ class UnaryCall(GrpcCall):
             self._held = self._held or []
             self._held.append(data)
             return
+        if len(self._prefix) < PREFIX_SIZE:
+            self._prefix += data[:PREFIX_SIZE]
         self._begin_answer(self._held_units if self._rule.measure is not Measure.SECONDS else None)
         self._hand_on(data)
 
@@ -242,7 +251,8 @@ class UnaryCall(GrpcCall):
         handed, total = self.handover.handed(), self.handover.total
         if self._ended and handed == total:
             return Outcome.OK, self._tally.total
-        return cut, self._tally.part(handed, handed, total) if handed else 0
+        # Of the whole answer, not of what Triton has sent of it.
+        return cut, self._tally.part(handed, handed, max(total, size_in(self._prefix))) if handed else 0
 
     def _refuse(self, refusal: Refusal, name: str = "") -> None:
         self._plane.counters.refused(refusal.code)

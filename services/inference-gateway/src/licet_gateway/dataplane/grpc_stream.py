@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from licet_gateway.dataplane import grpc_replies, kserve
 from licet_gateway.dataplane.grpc_call import ANSWER_MAX, GrpcCall
 from licet_gateway.dataplane.h2 import blocks
-from licet_gateway.dataplane.h2.messages import MessageError, MessageReader, frame
+from licet_gateway.dataplane.h2.messages import PREFIX_SIZE, MessageError, MessageReader, frame
 from licet_gateway.dataplane.handover import Handover
 from licet_gateway.dataplane.metering import NotMetered
 from licet_gateway.dataplane.refusals import UNKNOWN, revoked
@@ -222,32 +222,53 @@ class StreamedCall(GrpcCall):
     def settled(self) -> bool:
         return self.handover.lost or (self._ended and self.handover.handed() >= self._ends_at)
 
+    def _worth_its_part(self) -> bool:
+        # What was taken of a stream was worth it, whoever was slow.
+        return True
+
     def _on_answer(self, data: bytes) -> None:
         if self._lease.dead_code is not None:
             self._cut_short(revoked(self._lease.dead_code))
             return
         try:
             for message in self._reader.feed(data):
-                self._pass_on(message)
+                if self.stage is Stage.RUNNING:
+                    self._pass_on(message)
         except (MessageError, kserve.Malformed):
             self._stop()
             self._fail(502, "the inference server's answer cannot be read")
 
     def _pass_on(self, message: bytes) -> None:
         response = kserve.read_stream_response(message)
-        self._failed = response.is_error
-        measure = self._rule.measure
+        if response.is_error:
+            self._failed = True
+        elif kserve.has_outputs(message, response.start, response.end):
+            # A response of none only says that it is the last one, also behind an error.
+            self._failed = False
+            self._count_tokens(message, response)
+            if self.stage is not Stage.RUNNING:
+                return
         data = frame(message)
         self._ends_at = self.handover.total + len(data)
-        if measure.of_tokens:
-            tokens = kserve.tokens_of(message, measure.value.encode(), response.start, response.end)
-            if tokens is not None:
-                self._tally.mark(self._ends_at, tokens)
+        waits = self.handover.handed() < self.handover.total
+        measure = self._rule.measure
         known = None if measure.of_tokens or measure is Measure.SECONDS else self._held_units
         self._client.begin_answer(self, grpc_replies.answer_head(self._lease, self._name.encode(), known))
         if not self._failed:
-            self.progressed(self._tally.by_now())
+            self.progressed(self._charge()[1] if waits else self._tally.by_now())
         self._hand_on(data)
+
+    def _count_tokens(self, message: bytes, response: kserve.StreamResponse) -> None:
+        """Of a response that is about to be sent; what tells no count is not sent."""
+        measure = self._rule.measure
+        if not measure.of_tokens:
+            return
+        tokens = kserve.tokens_of(message, measure.value.encode(), response.start, response.end)
+        if tokens is None:
+            self._stop()
+            self._fail(502, "the inference server's answer does not tell what it costs")
+        else:
+            self._tally.mark(self.handover.total + len(message) + PREFIX_SIZE, tokens)
 
     def _on_answered(self) -> None:
         self._ended = True

@@ -119,7 +119,7 @@ class HttpCall(Passage):
     # --- upstream
 
     def _run(self) -> None:
-        tally = Tally(self._rule.measure, self._held_units, self._started_ns)
+        tally = Tally(self._rule.measure, self._held_units)
         self._answer = Answer(self, self._lease, self._name, tally, self._route.operation, self._rule.measure)
         self._sent = Sent(self._connection, self._name, chunked=self._head.chunked)
         self._sent.begin(self._upstream_head(), self._gathered.take(), whole=self._request_whole)

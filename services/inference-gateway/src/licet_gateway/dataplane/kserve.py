@@ -14,24 +14,21 @@ from licet_gateway.dataplane.metering import NotMetered
 
 # Longest beginning of a message that is remembered with what it says.
 PREFIX_MAX: Final = 4096
+# Fields that a message may have, and a tensor's description in it: each is kept while the message is read.
+FIELDS_MAX: Final = 4096
+TENSOR_FIELDS_MAX: Final = 256
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-# A tag is 32 bits, in five bytes at most. Protobuf in C++ drops what is above, so that it would read another field.
-_TAG_BITS, _TAG_BYTES_MAX = 32, 5
-
-
-def _tag(number: int, kind: int = _BYTES) -> int:
-    """A field is known by its number and its wire type: of another type it is one that nobody knows."""
-    return number << 3 | kind
-
-
-_NAME, _INPUTS, _RAW_INPUTS = _tag(1), _tag(5), _tag(7)
-_ERROR, _INFER_RESPONSE = _tag(1), _tag(2)
-_OUTPUTS, _RAW_OUTPUTS = _tag(5), _tag(6)
-_TENSOR_NAME, _TENSOR_TYPE, _TENSOR_CONTENTS = _tag(1), _tag(2), _tag(5)
-# A list of numbers comes packed, or one by one.
-_TENSOR_SHAPE: Final = (_tag(3), _tag(3, _VARINT))
+# Whole tags, number and wire type: with another wire type a field is one that nobody knows.
+_NAME, _INPUTS, _ASKED_OUTPUTS, _RAW_INPUTS = 0x0A, 0x2A, 0x32, 0x3A
+_ERROR, _INFER_RESPONSE = 0x0A, 0x12
+_OUTPUTS, _RAW_OUTPUTS = 0x2A, 0x32
+_TENSOR_NAME, _TENSOR_TYPE, _TENSOR_CONTENTS = 0x0A, 0x12, 0x2A
+# A list of numbers comes packed, or as one field a number.
+_TENSOR_SHAPE: Final = frozenset({0x1A, 0x18})
 # Lists of whole numbers of InferTensorContents: int_contents, int64_contents, uint_contents, uint64_contents.
-_CONTENTS: Final = frozenset(_tag(number, kind) for number in (2, 3, 4, 5) for kind in (_BYTES, _VARINT))
+_CONTENTS: Final = frozenset({0x12, 0x10, 0x1A, 0x18, 0x22, 0x20, 0x2A, 0x28})
+_TAG_MAX: Final = 1 << 32
+_TAG_BYTES_MAX: Final = 5
 _RAW_INTEGERS: Final = {b"INT32": "<i", b"UINT32": "<I", b"INT64": "<q", b"UINT64": "<Q"}
 
 
@@ -44,10 +41,12 @@ class Malformed(NotMetered):
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """What a ModelInferRequest says of itself; `inputs` are name and first dimension, None without a shape."""
+    """What a ModelInferRequest says of itself; `inputs` are name and first dimension, None without a shape, `outputs`
+    the names of those that it asks for, none of them where it wants all."""
 
     model: bytes
     inputs: tuple[tuple[bytes, int | None], ...]
+    outputs: tuple[bytes, ...] = ()
 
     def rows(self, name: str) -> int:
         """The first dimension of an input. Raises NotMetered where it does not stand there once."""
@@ -61,6 +60,13 @@ class InferRequest:
         if found[0] is None:
             raise NotMetered(f'the input "{name}" has no shape')
         return found[0]
+
+    def check_asks_for(self, name: str) -> None:
+        """Raises NotMetered where the output `name` would be left out of the answer."""
+        if self.outputs and name.encode() not in self.outputs:
+            raise NotMetered(
+                f'this model is metered by its output "{name}": ask for that too, or name no outputs'
+            )
 
 
 class RequestReader:
@@ -99,27 +105,37 @@ def renamed(message: bytes, name: bytes) -> bytes:
 
 def _read_request(message: bytes) -> tuple[InferRequest, int]:
     """The request, and where the bytes of its last field begin if they are a tensor's that end the message; else 0."""
-    model, inputs, opaque_at = b"", [], 0
+    model, inputs, outputs, opaque_at = b"", [], [], 0
     for tag, start, end in _fields(message, 0, len(message)):
         opaque_at = 0
         if tag == _INPUTS:
             inputs.append(_read_input(message, start, end))
         elif tag == _NAME:
             model = message[start:end]
+        elif tag == _ASKED_OUTPUTS:
+            outputs.append(_name_in(message, start, end))
         elif tag == _RAW_INPUTS and end == len(message):
             opaque_at = start
-    return InferRequest(model, tuple(inputs)), opaque_at
+    return InferRequest(model, tuple(inputs), tuple(outputs)), opaque_at
 
 
 def _read_input(message: bytes, start: int, end: int) -> tuple[bytes, int | None]:
     name, rows = b"", None
-    for tag, at, stop in _fields(message, start, end):
+    for tag, at, stop in _fields(message, start, end, TENSOR_FIELDS_MAX):
         if tag == _TENSOR_NAME:
             name = message[at:stop]
         elif tag in _TENSOR_SHAPE and rows is None and stop > at:
             rows = _varint(message, at, stop)[0]
     # A dimension is signed; a negative one is written as the largest numbers.
     return name, rows if rows is None or rows < 1 << 63 else rows - (1 << 64)
+
+
+def _name_in(message: bytes, start: int, end: int) -> bytes:
+    name = b""
+    for tag, at, stop in _fields(message, start, end, TENSOR_FIELDS_MAX):
+        if tag == _TENSOR_NAME:
+            name = message[at:stop]
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +158,16 @@ def read_stream_response(message: bytes) -> StreamResponse:
     return StreamResponse(is_error, *place)
 
 
+def has_outputs(message: bytes, start: int, end: int) -> bool:
+    """Whether a ModelInferResponse gives anything; the last of a stream may only say that it is the last."""
+    return any(tag == _OUTPUTS for tag, _, _ in _fields(message, start, end))
+
+
 def tokens_of(message: bytes, name: bytes, start: int = 0, end: int | None = None) -> int | None:
-    """The only element of the output `name` of a ModelInferResponse; None where there is none. Raises Malformed."""
+    """The only element of the output `name` of a ModelInferResponse; None where there is none, or one that is no count.
+
+    Raises Malformed.
+    """
     outputs: list[tuple[bytes, bytes, int | None]] = []
     raw: list[tuple[int, int]] = []
     for tag, at, stop in _fields(message, start, len(message) if end is None else end):
@@ -155,11 +179,15 @@ def tokens_of(message: bytes, name: bytes, start: int = 0, end: int | None = Non
     for index, (given, datatype, typed) in enumerate(outputs):
         if given == name:
             form = _RAW_INTEGERS.get(datatype)
-            if not raw or form is None:
-                return typed
             at, stop = raw[index] if index < len(raw) else (0, 0)
-            return struct.unpack_from(form, message, at)[0] if stop - at >= struct.calcsize(form) else None
+            tokens = _raw_integer(message, at, stop, form) if raw and form is not None else typed
+            # A negative number that is written as the largest ones.
+            return tokens if tokens is not None and 0 <= tokens < 1 << 63 else None
     return None
+
+
+def _raw_integer(message: bytes, at: int, stop: int, form: str) -> int | None:
+    return int(struct.unpack_from(form, message, at)[0]) if stop - at >= struct.calcsize(form) else None
 
 
 def _read_output(message: bytes, start: int, end: int) -> tuple[bytes, bytes, int | None]:
@@ -177,9 +205,9 @@ def _read_output(message: bytes, start: int, end: int) -> tuple[bytes, bytes, in
     return name, datatype, typed
 
 
-def _fields(message: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
-    """Tag of each field, and where its value begins and ends. Raises Malformed."""
-    found = []
+def _fields(message: bytes, at: int, end: int, most: int = FIELDS_MAX) -> list[tuple[int, int, int]]:
+    """Tag, beginning and end of each field's value. Raises Malformed."""
+    found: list[tuple[int, int, int]] = []
     while at < end:
         tag = message[at]
         at += 1
@@ -198,7 +226,7 @@ def _fields(message: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
             stop = at + (8 if kind == _FIXED64 else 4)
         else:
             raise Malformed
-        if stop > end or tag < 8:
+        if stop > end or tag < 8 or len(found) >= most:
             raise Malformed
         found.append((tag, at, stop))
         at = stop
@@ -206,9 +234,10 @@ def _fields(message: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
 
 
 def _long_tag(message: bytes, at: int, end: int) -> tuple[int, int]:
-    """A tag of more than one byte and where it ends. Raises Malformed."""
+    """A tag of more than one byte and where it ends. Raises Malformed: of a tag of more than 32 bits, which have five
+    bytes at most, some readers take the lower ones, and it would be another field to Triton."""
     tag, behind = _varint(message, at, end)
-    if tag >> _TAG_BITS or behind - at > _TAG_BYTES_MAX:
+    if tag >= _TAG_MAX or behind - at > _TAG_BYTES_MAX:
         raise Malformed
     return tag, behind
 

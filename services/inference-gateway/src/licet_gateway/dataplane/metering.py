@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from licet_gateway.domain import Measure, TokenCaps
 
-# Tokens that a prompt may have beyond its bytes: what a tokenizer puts around it.
-TOKENS_AROUND: Final = 64
 # Longest JSON that is read to find a shape; a client that puts data before shapes in more than this is refused.
 # Skipping so much of the worst JSON takes a tenth of a second of the loop, before anyone was asked who calls.
 METER_MAX: Final = 256 * 1024
@@ -39,8 +37,8 @@ def bound(measure: Measure, caps: TokenCaps, body_bytes: int, asked: int | None 
     if cap < 1:
         raise NotMetered(f"this model is metered by {measure.value} and its manifest states no cap on them")
     if measure is Measure.INPUT_TOKENS:
-        # No token stands for less than a byte.
-        return min(cap, body_bytes + TOKENS_AROUND)
+        # No token stands for less than a byte of the text; what a template writes around it has no such bound.
+        return cap if caps.beyond_bytes is None else max(1, min(cap, body_bytes + caps.beyond_bytes))
     return cap if asked is None else min(cap, asked)
 
 
@@ -50,8 +48,15 @@ def asked_tokens(body: bytes) -> int | None:
         said = json.loads(body, object_pairs_hook=_unique)
     except (ValueError, RecursionError, NotMetered):
         return None
-    asked = said.get("max_tokens") if isinstance(said, dict) else None
+    if not isinstance(said, dict) or _inner_keys(said) & {"max_tokens"}:
+        return None
+    asked = said.get("max_tokens")
     return asked if type(asked) is int and asked > 0 else None
+
+
+def _inner_keys(said: dict[str, Any]) -> frozenset[str]:
+    """Keys of the objects in it: Triton takes inputs from inside of `parameters` too."""
+    return frozenset(key for value in said.values() if isinstance(value, dict) for key in value)
 
 
 def rows_of_header(header: bytes, name: str) -> int:

@@ -187,14 +187,18 @@ class OpenAiCall(TritonCall):
         if self._hash_in is None:
             self._hash_in = hashlib.sha256(name.encode() + self._parts[0])
             self._hash_out = hashlib.sha256(name.encode())
-            self._tally = Tally(self._rule.measure, self._held_units, self._started_ns)
+            self._tally = Tally(self._rule.measure, self._held_units)
             self._begin_events()
         self._reader = MessageReader(ANSWER_MAX)
         text = self._version.text
         if text is None:
             raise ValueError("the version is no text model")
         pinned = self._version.path.rpartition(b"/")[2].decode()
-        return frame(self._ask.message(pinned, name, text))
+        most = self._ask.output_bound(text)
+        if self._rule.measure is Measure.OUTPUT_TOKENS:
+            # Units were counted by the newest version, which may write less than the leased one.
+            most = min(most, self._held_units)
+        return frame(self._ask.message(pinned, name, most))
 
     def _begin_events(self) -> None:
         if isinstance(self._ask, Generation) and self._ask.streams:

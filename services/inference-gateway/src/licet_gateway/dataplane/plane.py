@@ -218,6 +218,8 @@ class DataPlane:
             client.sweep(now)
         for channels in self.channels.values():
             channels.sweep(now)
+        for call in self._running:
+            call.sweep_progress()
         self.give_up(now)
         self.replicas.sweep(now)
         self.holding.sweep(now)

@@ -27,6 +27,11 @@ def frame(message: bytes) -> bytes:
     return _PREFIX.pack(0, len(message)) + message
 
 
+def size_in(prefix: bytes) -> int:
+    """Bytes of the message that begins so, with its prefix; 0 where that is not there."""
+    return 0 if len(prefix) < PREFIX_SIZE else PREFIX_SIZE + int(_PREFIX.unpack_from(prefix)[1])
+
+
 class MessageReader:
     """Cuts a stream into messages. A compressed message and one above `max_size` are refused by their first bytes."""
 

@@ -46,8 +46,9 @@ class Generation:
     def output_bound(self, text: TextModel) -> int:
         return text.output_bound(self._asked.sampling.max_tokens)
 
-    def message(self, pinned: str, name: str, text: TextModel) -> bytes:
-        asked, most = self._asked, self.output_bound(text)
+    def message(self, pinned: str, name: str, most: int) -> bytes:
+        """The `ModelInferRequest` for `most` output tokens."""
+        asked = self._asked
         if isinstance(asked, chat.ChatRequest):
             return chat_request(pinned, name, asked.messages, asked.sampling, most)
         return completion_request(pinned, name, asked.prompt, asked.sampling, most)
@@ -87,7 +88,8 @@ class Embedding:
     def output_bound(self, text: TextModel) -> int:
         return 0
 
-    def message(self, pinned: str, name: str, text: TextModel) -> bytes:
+    def message(self, pinned: str, name: str, most: int) -> bytes:
+        """The `ModelInferRequest`; it writes no tokens."""
         return embedding_request(pinned, name, self._asked.texts)
 
     def answer(self, response: bytes) -> tuple[bytes, TokenCounts]:
