@@ -15,7 +15,8 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help install up down status logs demo test test-contracts fuzz check bench bench-gateway models proto abi lock
+.PHONY: help install up down status logs demo test test-contracts fuzz meter check bench bench-gateway models proto abi \
+	lock
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ bench: install ## measure; one JSON line a case
 
 bench-gateway: install ## measure the gateway beside Triton and its peers (ARGS="--only http-1k-c16 --rounds 9")
 	@$(RUN) -m e2e.load.gateway $(ARGS)
+
+meter: install ## compare 10,000 calls a metering rule with what the models wrote down (ARGS="--calls 1000 -k seconds")
+	@$(RUN) tools/meter.py $(ARGS)
 
 models: install ## train the example models and write their manifests
 	@$(RUN) -m examples.models.tumour_risk.train --out .local/models/tumour-risk $(ARGS)

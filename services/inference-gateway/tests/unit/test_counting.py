@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import struct
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ TEXTS = st.text(max_size=20)
 
 def fed(count: TokenCount, data: bytes, cuts: list[int]) -> int | None:
     places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    for start, end in itertools.pairwise(places):
+    for start, end in pairwise(places):
         count.add(data[start:end])
     return count.tokens
 

@@ -41,8 +41,10 @@ class Malformed(NotMetered):
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """What a ModelInferRequest says of itself; `inputs` are name and first dimension, None without a shape, `outputs`
-    the names of those that it asks for, none of them where it wants all."""
+    """What a ModelInferRequest says of itself; `inputs` are name and first dimension, None without a shape.
+
+    `outputs` are the names of those that it asks for, none where it wants all.
+    """
 
     model: bytes
     inputs: tuple[tuple[bytes, int | None], ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,17 @@ class Body:
 
 def body(name: str, values: Any, *, binary: bool, datatype: str = "FP32") -> Body:
     """One input as tritonclient encodes it."""
-    tensor = triton.InferInput(name, list(values.shape), datatype)
-    tensor.set_data_from_numpy(values, binary_data=binary)
-    data, header_length = triton.InferenceServerClient.generate_request_body([tensor])
+    return inputs({name: (datatype, values)}, binary=binary)
+
+
+def inputs(tensors: Mapping[str, tuple[str, Any]], *, binary: bool) -> Body:
+    """Inputs, each a datatype and values, as tritonclient encodes them."""
+    made = []
+    for name, (datatype, values) in tensors.items():
+        tensor = triton.InferInput(name, list(values.shape), datatype)
+        tensor.set_data_from_numpy(values, binary_data=binary)
+        made.append(tensor)
+    data, header_length = triton.InferenceServerClient.generate_request_body(made)
     if header_length is None:
         return Body(data, {"Content-Type": "application/json"})
     headers = {

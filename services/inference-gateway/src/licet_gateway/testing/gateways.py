@@ -220,7 +220,7 @@ class Announcer:
             triton_url=triton or model.triton,
             metering_rule=rule,
             version=self._ordinal,
-            schema_json=json.dumps(schema or {}),
+            schema_json=json.dumps(schema or {"limits": dict(model.limits)}),
         )
         await self._send(message, message.asset_id, message.event_id)
 

@@ -7,9 +7,9 @@ import http.client
 import json
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,12 +21,14 @@ LOAD_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """One model version as the vault would have loaded it."""
+    """One model version as the vault would have loaded it; `rule` and `limits` are its manifest's, if it states them."""
 
     slug: str
     version_digest: str
     folder: Path
     triton: str
+    rule: str = ""
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def public_name(self) -> str:
@@ -56,7 +58,8 @@ def loaded(
     folder = repository / name
     (folder / "1").mkdir(parents=True)
     shutil.copy(SOURCES / f"{kind}.pbtxt", folder / "config.pbtxt")
-    shutil.copy(SOURCES / f"{kind}.py", folder / "1" / "model.py")
+    # `counted-stream` is `counted` with another configuration.
+    shutil.copy(SOURCES / f"{kind.partition('-')[0]}.py", folder / "1" / "model.py")
     try:
         command(triton, f"/v2/repository/models/{name}/load")
         yield LoadedModel(slug, digest, folder, triton)

@@ -140,7 +140,9 @@ async def scene(
         if topics:
             usage = await stack.enter_async_context(usage_topic(bootstrap, prefix))
             for kind, model in models.items():
-                await announce.version(model, rule=RULES[kind], triton=where, schema=SCHEMAS.get(kind))
+                await announce.version(
+                    model, rule=_rule(kind, model), triton=where, schema=SCHEMAS.get(kind)
+                )
         gateway = GatewayProcess(settings, folder / "gateway.log")
         if start:
             gateway = await stack.enter_async_context(running(settings, folder / "gateway.log"))
@@ -148,11 +150,15 @@ async def scene(
         yield Scene(gateway, licensing, announce, usage, key, _rights(licensing, key, models), models)
 
 
+def _rule(kind: str, model: LoadedModel) -> str:
+    return model.rule or RULES[kind]
+
+
 def _rights(licensing: ScriptedLicensing, key: ApiKey, models: Mapping[str, LoadedModel]) -> dict[str, Right]:
     grant_id = f"31337:0x00000000000000000000000000000000000000aa:{secrets.randbits(64)}:0"
     return {
         kind: licensing.allow(
-            key.digest, Right(model.slug, model.version_digest, RULES[kind], grant_id=grant_id)
+            key.digest, Right(model.slug, model.version_digest, _rule(kind, model), grant_id=grant_id)
         )
         for kind, model in models.items()
     }
