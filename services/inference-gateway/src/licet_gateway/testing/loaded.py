@@ -21,7 +21,7 @@ LOAD_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """One model version as the vault would have loaded it; `rule` and `limits` are its manifest's, if it states them."""
+    """One model version as the vault would have loaded it; `rule` and `limits` are its manifest's, if stated."""
 
     slug: str
     version_digest: str
