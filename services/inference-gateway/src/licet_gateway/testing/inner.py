@@ -21,7 +21,7 @@ from licet_gateway.dataplane.plane import DataPlane
 from licet_gateway.dataplane.pool import Ask
 from licet_gateway.dataplane.upstream import UpstreamPool
 from licet_gateway.dataplane.versions import VersionState
-from licet_gateway.domain import LeaseTerms
+from licet_gateway.domain import LeaseTerms, TokenCaps
 from licet_gateway.settings import DataPlaneLimits
 from licet_gateway.shipping.reader import Finished, LogReader
 from licet_gateway.telemetry import CallTracer
@@ -32,6 +32,7 @@ SLUG = "acme/risk"
 DIGEST = "0x" + "5a" * 32
 PATH = "/v2/models/acme.risk/infer"
 UNITS = 1000
+CAPS = TokenCaps(UNITS, UNITS)
 
 
 @dataclass
@@ -141,7 +142,9 @@ class Inner:
     def announce(self, *, ordinal: int, ready: bool = True) -> None:
         """What the vault says of every upstream."""
         for pool in self.plane.replicas.pools:
-            self.plane.versions.apply(VersionState(SLUG, DIGEST, pool.url, ready, self._rule, ordinal))
+            self.plane.versions.apply(
+                VersionState(SLUG, DIGEST, pool.url, ready, self._rule, ordinal, caps=CAPS)
+            )
 
     def total(self, name: str) -> int:
         """A counter of the worker."""
