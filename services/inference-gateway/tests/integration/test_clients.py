@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import queue
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 import pytest_asyncio
-import tritonclient.grpc
-import tritonclient.grpc.aio
-import tritonclient.http
-import tritonclient.http.aio
 from google.protobuf.json_format import MessageToDict
+from licet_gateway.testing.clients import CLIENTS, Client, Place
 from licet_gateway.testing.loaded import LoadedModel, loaded
 from licet_gateway.testing.scene import Scene, scene
 from licet_kit.testing.plugin import Eventually
@@ -47,93 +44,17 @@ async def gateway(
         yield made
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a client calls: the gateway with a key, or Triton itself."""
-
-    http: str
-    grpc: str
-    headers: dict[str, str]
-    pinned: bool
-
-    def name(self, model: LoadedModel) -> str:
-        return model.pinned if self.pinned else model.public_name
-
-
 @pytest.fixture
 def places(gateway: Scene, servers: dict[str, Any]) -> tuple[Place, Place]:
     """The gateway, and Triton."""
     # gRPC's metadata is in lower case.
     key = {name.lower(): value for name, value in gateway.key.header.items()}
-    ports = gateway.gateway.port, gateway.gateway.grpc_port
-    here = Place(*(f"127.0.0.1:{port}" for port in ports), key, pinned=False)
+    http, over_grpc = (f"127.0.0.1:{port}" for port in (gateway.gateway.port, gateway.gateway.grpc_port))
+    here = Place(http, over_grpc, key, pinned=False)
     triton = servers["triton"]
     return here, Place(triton["http"].removeprefix("http://"), triton["grpc"], {}, pinned=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
-    """One of the four."""
-
-    module: Any
-    asynchronous: bool
-    over_grpc: bool
-
-    @property
-    def parts(self) -> Any:
-        """The module with inputs and outputs."""
-        return tritonclient.grpc if self.over_grpc else tritonclient.http
-
-    async def use(self, place: Place, work: Callable[[Any], Any], **options: Any) -> Any:
-        """What `work` gets from a client at this place: its result, or that of the coroutine that it is."""
-        url = place.grpc if self.over_grpc else place.http
-        if self.asynchronous:
-            async with self.module.InferenceServerClient(url, **options) as client:
-                return await work(client)
-
-        def run() -> Any:
-            with self.module.InferenceServerClient(url, **options) as client:
-                return work(client)
-
-        # The other side of the gateway is on this loop.
-        return await asyncio.to_thread(run)
-
-    def inputs(self, tensors: dict[str, tuple[str, Values]], *, binary: bool = True) -> list[Any]:
-        made = []
-        for name, (datatype, values) in tensors.items():
-            tensor = self.parts.InferInput(name, list(values.shape), datatype)
-            if self.over_grpc:
-                tensor.set_data_from_numpy(values)
-            else:
-                tensor.set_data_from_numpy(values, binary_data=binary)
-            made.append(tensor)
-        return made
-
-    def outputs(self, names: list[str], *, binary: bool = True, classes: int = 0) -> list[Any]:
-        if self.over_grpc:
-            return [self.parts.InferRequestedOutput(name, class_count=classes) for name in names]
-        return [
-            self.parts.InferRequestedOutput(name, binary_data=binary, class_count=classes) for name in names
-        ]
-
-    def answer(self, result: Any) -> Any:
-        """All of an answer that can be compared."""
-        said = result.get_response()
-        if self.over_grpc:
-            return said.SerializeToString(deterministic=True)
-        tensors = {output["name"]: result.as_numpy(output["name"]) for output in said["outputs"]}
-        return said, {
-            name: (v.dtype.str, v.shape, v.tolist() if v.dtype == object else v.tobytes())
-            for name, v in tensors.items()
-        }
-
-
-CLIENTS = {
-    "http": Client(tritonclient.http, asynchronous=False, over_grpc=False),
-    "http.aio": Client(tritonclient.http.aio, asynchronous=True, over_grpc=False),
-    "grpc": Client(tritonclient.grpc, asynchronous=False, over_grpc=True),
-    "grpc.aio": Client(tritonclient.grpc.aio, asynchronous=True, over_grpc=True),
-}
 HTTP = [CLIENTS["http"], CLIENTS["http.aio"]]
 each_client = pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
 
@@ -243,10 +164,9 @@ async def test_health_and_metadata(
     here, triton = places
     for model in client_models.values():
         name = here.name(model)
-        assert await client.use(here, lambda at, name=name: at.is_model_ready(name))
-        got = await client.use(here, lambda at, name=name: at.get_model_metadata(name))
-        pinned = triton.name(model)
-        expected = await client.use(triton, lambda at, name=pinned: at.get_model_metadata(name))
+        assert await client.use(here, methodcaller("is_model_ready", name))
+        got = await client.use(here, methodcaller("get_model_metadata", name))
+        expected = await client.use(triton, methodcaller("get_model_metadata", triton.name(model)))
         if client.over_grpc:
             got, expected = MessageToDict(got), MessageToDict(expected)
         assert got == {**expected, "name": name}
@@ -302,7 +222,7 @@ async def test_what_triton_refuses_is_told_in_its_words(
         inputs = client.inputs({"INPUT0": ("FP32", np.zeros((1, 3), dtype=np.float32))})
         name = place.name(client_models["identity"])
         with pytest.raises(InferenceServerException) as refused:
-            await client.use(place, lambda at, n=name, i=inputs, p=place: at.infer(n, i, headers=p.headers))
+            await client.use(place, methodcaller("infer", name, inputs, headers=place.headers))
         told.append((refused.value.message().strip(), refused.value.status()))
     assert told[0] == told[1]
 

@@ -181,7 +181,11 @@ async def test_rows_are_those_that_triton_reads(
     async with new_scene(own_models={"rows": models["rows"]}) as scene:
         key = tuple((name.lower(), value) for name, value in scene.key.header.items())
         async with grpc.aio.insecure_channel(f"127.0.0.1:{scene.gateway.grpc_port}") as channel:
-            infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            infer = channel.unary_unary(
+                "/inference.GRPCInferenceService/ModelInfer",
+                request_serializer=bytes,
+                response_deserializer=bytes,
+            )
             try:
                 answer = kserve.ModelInferResponse.FromString(await infer(message, metadata=key))
             except grpc.aio.AioRpcError:
