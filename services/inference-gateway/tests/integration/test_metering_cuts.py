@@ -23,7 +23,7 @@ from licet_gateway.dataplane.h2 import blocks
 from licet_gateway.dataplane.h2 import wire as frames
 from licet_gateway.dataplane.h2.messages import frame
 from licet_gateway.dataplane.tally import Tally
-from licet_gateway.dataplane.triton_call import STREAM_INFER
+from licet_gateway.dataplane.triton_call import INFER, STREAM_INFER
 from licet_gateway.dataplane.versions import VersionState
 from licet_gateway.domain import Measure, Outcome, TokenCaps
 from licet_gateway.testing.calls import Call, Way, grpc_message, http_body
@@ -134,6 +134,28 @@ async def test_a_stream_is_charged_where_its_clients_own_time_is_up(
             # It never resets the stream itself, as libraries do.
             (record,) = await eventually(lambda: scene.calls, 20)
         assert (record.outcome, record.units) == (OUTCOME_CLIENT_GONE, AFTER_FIVE)
+
+
+async def test_an_answer_behind_its_clients_deadline_is_not_handed_over(
+    new_scene: NewScene, counted: dict[str, LoadedModel], eventually: Eventually
+) -> None:
+    """The client has given up, and does not read it."""
+    call = replace(a_call(Way.GRPC, waits_after=None), sleep_ms=60)
+    message = frame(grpc_message(call, counted["counted"].public_name).SerializeToString())
+    async with new_scene(own_models=counted) as scene:
+        key = [(name.lower().encode(), value.encode()) for name, value in scene.key.header.items()]
+        async with wire(scene.gateway.grpc_port) as connection:
+            await connection.send(GREETING)
+            for number in range(8):
+                # The first one has the time to get a lease.
+                timeout = (b"grpc-timeout", b"50m" if number else b"9S")
+                head = blocks.request_head(b"gateway", INFER, (timeout, *key))
+                await connection.send(
+                    frames.frame(frames.HEADERS, frames.END_HEADERS, 2 * number + 1, head)
+                    + frames.frame(frames.DATA, frames.END_STREAM, 2 * number + 1, message)
+                )
+                await eventually(lambda wanted=number + 1: len(scene.calls) == wanted, 20)
+        assert [record.units for record in scene.calls] == [30, *[0] * 7]
 
 
 async def test_who_asks_for_less_than_the_count_is_refused(

@@ -123,6 +123,20 @@ class GrpcCall(TritonCall):
         if self._stream.buffered > KEPT_MAX and self._upstream is not None:
             self._upstream.pause()
 
+    def on_data(self, data: bytes) -> None:
+        if self._own_deadline and not self.answer_started and now_ns() >= self.deadline_ns:
+            # Its client has given up by now, and would be charged for what it does not read.
+            self.on_deadline()
+        else:
+            super().on_data(data)
+
+    def _give_up_on_triton(self) -> None:
+        if self._own_deadline:
+            # That its client is in a hurry says nothing about the server.
+            self._stop()
+        else:
+            super()._give_up_on_triton()
+
     def on_client_drained(self) -> None:
         self.handover.framed()
         if self._upstream is not None:
