@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Self
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 from licet_kit.settings import KafkaSettings, ServiceSettings, TritonSettings
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
+
+from licet_gateway.tls import HTTP, TlsInvalid, server_context
 
 MIB = 1024 * 1024
 
@@ -69,6 +72,9 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
     grpc_port: int = Field(8001, ge=1, le=65535)
     # host:port of the gRPC service of each of TRITON_URLS, in their order, comma separated.
     triton_grpc: str = Field(pattern=r"^[^/\s,]+:\d+(,[^/\s,]+:\d+)*$")
+    # PEM files; with them both ports speak TLS alone.
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     # Processes that share the port. One serves a core.
     workers: int = Field(1, ge=1, le=64)
     # Names this replica in leases and usage records; each worker process adds a part of its own.
@@ -123,6 +129,12 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
         targets = [GrpcTarget(host.strip("[]"), int(port)) for host, _, port in places]
         return dict(zip(self.tritons(), targets, strict=True))
 
+    def tls_context(self, protocol: str) -> ssl.SSLContext | None:
+        """What a port that speaks `protocol` serves by; None where it is plaintext. Raises TlsInvalid."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return server_context(self.tls_cert, self.tls_key, protocol)
+
     def private_key(self) -> bytes:
         """The replica's key, 32 bytes."""
         return bytes.fromhex(self.replica_key.get_secret_value().removeprefix("0x"))
@@ -153,6 +165,16 @@ class GatewaySettings(KafkaSettings, TritonSettings, ServiceSettings):
     def _every_triton_has_both(self) -> Self:
         if len(self.triton_grpc.split(",")) != len(self.tritons()):
             raise ValueError("GATEWAY_TRITON_GRPC: not one place for each of TRITON_URLS")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_is_servable(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("GATEWAY_TLS_CERT and GATEWAY_TLS_KEY: only one of them is set")
+        try:
+            self.tls_context(HTTP)
+        except TlsInvalid as error:
+            raise ValueError(f"GATEWAY_TLS_CERT and GATEWAY_TLS_KEY: {error}") from None
         return self
 
     @model_validator(mode="after")

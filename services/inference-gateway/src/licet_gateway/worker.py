@@ -13,7 +13,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,9 +29,11 @@ from licet_gateway.consumers import Followers
 from licet_gateway.dataplane.client import ClientConnection
 from licet_gateway.dataplane.grpc_front import GrpcConnection
 from licet_gateway.dataplane.plane import SWEEP_S, DataPlane
+from licet_gateway.dataplane.tls import TlsConnection
 from licet_gateway.settings import GatewaySettings
 from licet_gateway.shipping.folders import WorkerFolder
 from licet_gateway.telemetry import CallTracer
+from licet_gateway.tls import GRPC, HTTP
 
 log = get_logger(__name__)
 
@@ -105,15 +108,7 @@ async def _serve(settings: GatewaySettings, worker_id: str, folder: Path, stop: 
     )
     session.deliver_to(plane.book)
     followers = Followers(settings, plane)
-    loop = asyncio.get_running_loop()
-    servers = [
-        await loop.create_server(
-            lambda: ClientConnection(plane), sock=_listen(settings.host, settings.http_port)
-        ),
-        await loop.create_server(
-            lambda: GrpcConnection(plane), sock=_listen(settings.host, settings.grpc_port)
-        ),
-    ]
+    servers = await _open_ports(plane, settings)
     log.info("worker.started", worker_id=worker_id, port=settings.http_port)
     finished = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -126,6 +121,29 @@ async def _serve(settings: GatewaySettings, worker_id: str, folder: Path, stop: 
         await session.flush(RETURNS_S)
         finished.set()
     log.info("worker.stopped", worker_id=worker_id)
+
+
+async def _open_ports(plane: DataPlane, settings: GatewaySettings) -> list[asyncio.Server]:
+    loop = asyncio.get_running_loop()
+    http, grpc = _clients(plane, settings)
+    return [
+        await loop.create_server(http, sock=_listen(settings.host, settings.http_port)),
+        await loop.create_server(grpc, sock=_listen(settings.host, settings.grpc_port)),
+    ]
+
+
+def _clients(
+    plane: DataPlane, settings: GatewaySettings
+) -> tuple[Callable[[], asyncio.Protocol], Callable[[], asyncio.Protocol]]:
+    """Who serves a connection to the HTTP port, and one to the gRPC port."""
+    http, grpc = settings.tls_context(HTTP), settings.tls_context(GRPC)
+    if http is None or grpc is None:
+        return partial(ClientConnection, plane), partial(GrpcConnection, plane)
+    return (
+        partial(TlsConnection, plane, http, partial(ClientConnection, plane)),
+        # HTTP/2 over TLS is agreed on by ALPN (RFC 9113, section 3.3).
+        partial(TlsConnection, plane, grpc, partial(GrpcConnection, plane), protocol=GRPC),
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import ssl
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from licet_gateway.events import NotCertified, Sealer
 from licet_gateway.main import check_certificates
 from licet_gateway.settings import GatewaySettings, normal_url
+from licet_gateway.testing.certificates import write_certificate
 from licet_gateway.testing.gateways import environment
 from licet_gateway.testing.keys import certificates
+from licet_gateway.tls import GRPC
 from licet_kit.settings import SettingsInvalid, load_settings
 
 
@@ -88,3 +93,40 @@ def test_a_certificate_that_does_not_hold_now_is_refused(complete: pytest.Monkey
     check_certificates(settings, 1.0)
     with pytest.raises(SettingsInvalid, match="certify the replica's key anew"):
         check_certificates(settings, now_s)
+
+
+def test_tls_needs_a_certificate_and_its_key(complete: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    served, other = write_certificate(tmp_path), write_certificate(tmp_path, "other")
+    for name, value in served.environment.items():
+        complete.setenv(name, value)
+    settings = load_settings(GatewaySettings)
+    context = settings.tls_context(GRPC)
+    assert context is not None
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    complete.setenv("GATEWAY_TLS_KEY", str(other.key))
+    with pytest.raises(SettingsInvalid, match=r"GATEWAY_TLS_KEY: .*KEY_VALUES_MISMATCH"):
+        load_settings(GatewaySettings)
+    complete.setenv("GATEWAY_TLS_KEY", str(tmp_path / "absent"))
+    with pytest.raises(SettingsInvalid, match=r"GATEWAY_TLS_KEY: cannot read .*absent: No such file"):
+        load_settings(GatewaySettings)
+    complete.setenv("GATEWAY_TLS_KEY", str(served.certificate))
+    with pytest.raises(SettingsInvalid, match=r"GATEWAY_TLS_KEY: .* do not serve"):
+        load_settings(GatewaySettings)
+    complete.delenv("GATEWAY_TLS_KEY")
+    with pytest.raises(SettingsInvalid, match="only one of them is set"):
+        load_settings(GatewaySettings)
+
+
+def test_a_key_with_a_password_is_refused_and_not_asked_for(
+    complete: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    served = write_certificate(tmp_path)
+    key = serialization.load_pem_private_key(served.key.read_bytes(), None)
+    locked = serialization.BestAvailableEncryption(b"secret")
+    served.key.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
+    )
+    for name, value in served.environment.items():
+        complete.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match=r"GATEWAY_TLS_KEY: .* do not serve"):
+        load_settings(GatewaySettings)

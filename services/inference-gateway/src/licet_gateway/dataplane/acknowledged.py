@@ -12,16 +12,19 @@ from typing import Final
 # linux/tcp.h: tcp_info.tcpi_bytes_acked (RFC 4898, tcpEStatsAppHCThruOctetsAcked).
 _BYTES_ACKED: Final = 120
 _SIZE: Final = 128
+# Extra information of a transport that encrypts: bytes of payload in so many bytes of what it sent.
+PAYLOAD_OF: Final = "payload_of"
 
 
 def acknowledged_bytes(transport: asyncio.Transport) -> int:
-    """Bytes that the other side's kernel has acknowledged; what its program has read is among them."""
+    """Bytes written that the other side's kernel has acknowledged; what its program has read is among them."""
     try:
         info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _SIZE)
     except OSError:
         return 0
     acknowledged: int = struct.unpack_from("Q", info, _BYTES_ACKED)[0] if len(info) == _SIZE else 0
-    return acknowledged
+    payload_of = transport.get_extra_info(PAYLOAD_OF)
+    return acknowledged if payload_of is None else int(payload_of(acknowledged))
 
 
 def surely_unheard(transport: asyncio.Transport, written: int) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from licet_gateway.dataplane.client import ClientConnection
 from licet_gateway.dataplane.counters import CounterReader
 from licet_gateway.dataplane.plane import DataPlane
 from licet_gateway.dataplane.pool import Ask
+from licet_gateway.dataplane.tls import TlsConnection
 from licet_gateway.dataplane.upstream import UpstreamPool
 from licet_gateway.dataplane.versions import VersionState
 from licet_gateway.domain import LeaseTerms, TokenCaps
@@ -158,9 +160,14 @@ class Inner:
 
 @asynccontextmanager
 async def inner(
-    folder: Path, *, rule: str = "request", limits: DataPlaneLimits | None = None, replicas: int = 1
+    folder: Path,
+    *,
+    rule: str = "request",
+    limits: DataPlaneLimits | None = None,
+    replicas: int = 1,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Inner]:
-    """Starts it; the data plane is closed and checked to be at rest afterwards."""
+    """Starts it, behind TLS where a context is given; the data plane is closed and checked to be at rest afterwards."""
     upstreams = [Upstream() for _ in range(replicas)]
     up_servers = [await asyncio.start_server(upstream.serve, "127.0.0.1", 0) for upstream in upstreams]
     urls = tuple(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in up_servers)
@@ -170,7 +177,10 @@ async def inner(
     )
     lender.plane = plane
     plane.caught_up = True
-    server = await asyncio.get_running_loop().create_server(lambda: ClientConnection(plane), "127.0.0.1", 0)
+    make: partial[asyncio.Protocol] = partial(ClientConnection, plane)
+    if tls is not None:
+        make = partial(TlsConnection, plane, tls, make)
+    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
         made = Inner(plane, upstreams, port, api_key(1), LogReader(folder), folder, rule)
