@@ -10,6 +10,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ Ending = Callable[[socket.socket], None]
 # More than these sockets take for a client that does not read, less than what makes the gateway stop reading Triton.
 SIZE = 200_000
 ROWS = 1000
-WAIT_S = 20
+WAIT_S = 8
 
 
 @pytest.fixture(scope="module")
@@ -219,16 +220,19 @@ def half_close(client: socket.socket) -> None:
         same.shutdown(socket.SHUT_WR)
 
 
-def ask(port: int, made: Inner, context: ssl.SSLContext) -> tuple[ssl.SSLSocket, bytes]:
-    """Calls for `ROWS` units through small sockets, and reads the beginning of the answer."""
+def connect(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
     own = socket.socket()
     own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     own.settimeout(WAIT_S)
     own.connect(("127.0.0.1", port))
-    client = context.wrap_socket(own, server_hostname="127.0.0.1")
+    return context.wrap_socket(own, server_hostname="127.0.0.1")
+
+
+def ask(client: ssl.SSLSocket, made: Inner) -> bytes:
+    """Calls for `ROWS` units, and reads the beginning of the answer."""
     tensor = b'{"name":"IN","datatype":"FP32","shape":[%d,1],"data":[0]}' % ROWS
     client.sendall(request("POST", PATH, b'{"inputs":[%s]}' % tensor, made.key.header))
-    return client, client.recv(1024)
+    return client.recv(1024)
 
 
 def rest(client: ssl.SSLSocket) -> bytes:
@@ -240,20 +244,24 @@ def rest(client: ssl.SSLSocket) -> bytes:
     return found
 
 
+def swept(made: Inner) -> list[Finished]:
+    made.plane.sweep()
+    return made.records()
+
+
 async def cut_answer(folder: Path, files: CertificateFiles, ending: Ending) -> tuple[CallRecord, int]:
     """The record of an answer that its client leaves in the middle, and how much of the body it could read."""
     context = server_context(files.certificate, files.key, HTTP)
     async with inner(folder, rule="rows:IN", tls=context) as made:
         made.upstream.script = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE + b"R" * SIZE
-        asked = asyncio.create_task(asyncio.to_thread(ask, made.port, made, files.client()))
-        (connection,) = await wait_until(lambda: list(made.plane.connections), WAIT_S)
-        small = connection._transport.get_extra_info("socket")
-        small.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
-        client, begun = await asked
-        with client:
+        with await asyncio.to_thread(connect, made.port, files.client()) as client:
+            (connection,) = await wait_until(lambda: list(made.plane.connections), WAIT_S)
+            small = connection._transport.get_extra_info("socket")
+            small.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+            begun = await asyncio.to_thread(ask, client, made)
             await wait_until(lambda: made.plane._unsettled, WAIT_S)
             ending(client)
-            found: list[Finished] = await wait_until(made.records, WAIT_S)
+            found: list[Finished] = await wait_until(partial(swept, made), WAIT_S)
             if ending is half_close:
                 begun += await asyncio.to_thread(rest, client)
         return found[0].record, len(begun.partition(b"\r\n\r\n")[2])
