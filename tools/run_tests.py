@@ -34,7 +34,13 @@ def python_tests(args: list[str]) -> int:
 
 def models() -> int:
     """Trains what several tests read, before they would each train it at once; the exit code."""
-    argv = [sys.executable, "-m", "examples.models.manual_writer.train", "--out", ".local/models/manual-writer"]
+    argv = [
+        sys.executable,
+        "-m",
+        "examples.models.manual_writer.train",
+        "--out",
+        ".local/models/manual-writer",
+    ]
     return subprocess.run(argv, cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode
 
 

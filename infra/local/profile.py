@@ -80,7 +80,9 @@ class Profile:
                 "best on a memory file system, for the vault puts verified models there"
             )
         if "triton" in external and not grpc:
-            raise LocalError(f"TRITON_URLS names a Triton elsewhere: set {TRITON_GRPC} to its gRPC service, host:port")
+            raise LocalError(
+                f"TRITON_URLS names a Triton elsewhere: set {TRITON_GRPC} to its gRPC service, host:port"
+            )
         return cls(
             name=name,
             home=home or states / name,

@@ -40,10 +40,10 @@ class PlanOffer:
     """Sale terms of a plan; amounts in the currency's smallest unit, `period_s` in seconds.
 
     `metering_rule` is `request`, `rows:<input name>`, `bytes`, `seconds`, `input_tokens` or `output_tokens`, and must
-    equal the manifest's; `commercial` says whether calls and answers may be used commercially. Without `breach_notice_s` (7 to 90 days) and a digest of the `breach_grounds`
-    its licenses are never revoked. Limits, 0 for none: `supply` licenses ever sold, `per_recipient` ever received by
-    one account, `seats` calls of one license at once. `trial_period_s` and `trial_units` are a free first term, once
-    for each account.
+    equal the manifest's; `commercial` says whether calls and answers may be used commercially. Without
+    `breach_notice_s` (7 to 90 days) and a digest of the `breach_grounds` its licenses are never revoked. Limits, 0
+    for none: `supply` licenses ever sold, `per_recipient` ever received by one account, `seats` calls of one license
+    at once. `trial_period_s` and `trial_units` are a free first term, once for each account.
     """
 
     price: int

@@ -67,7 +67,8 @@ async def encrypted(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Scene]:
     folder = tmp_path_factory.mktemp("encrypted")
-    async with scene(servers, {**models, "talker": talker}, folder, **files.environment) as made:
+    more: dict[str, Any] = dict(files.environment)
+    async with scene(servers, {**models, "talker": talker}, folder, **more) as made:
         yield made
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -177,7 +177,7 @@ async def inner(
     )
     lender.plane = plane
     plane.caught_up = True
-    make: partial[asyncio.Protocol] = partial(ClientConnection, plane)
+    make: Callable[[], asyncio.Protocol] = partial(ClientConnection, plane)
     if tls is not None:
         make = partial(TlsConnection, plane, tls, make)
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)

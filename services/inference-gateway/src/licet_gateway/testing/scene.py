@@ -140,9 +140,7 @@ async def scene(
         if topics:
             usage = await stack.enter_async_context(usage_topic(bootstrap, prefix))
             for kind, model in models.items():
-                await announce.version(
-                    model, rule=_rule(kind, model), triton=where, schema=SCHEMAS.get(kind)
-                )
+                await announce.version(model, rule=_rule(kind, model), triton=where, schema=SCHEMAS.get(kind))
         gateway = GatewayProcess(settings, folder / "gateway.log")
         if start:
             gateway = await stack.enter_async_context(running(settings, folder / "gateway.log"))
