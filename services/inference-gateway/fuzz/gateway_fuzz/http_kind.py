@@ -19,6 +19,7 @@ from gateway_fuzz.plane import AUTHORITY, RULES, Bench, Benches, pinned
 from gateway_fuzz.turning import Pipe
 
 _ROUTE: Final = re.compile(rb"/v2/models/([a-z0-9-]+\.[a-z0-9-]+)(/infer|/generate|/generate_stream)")
+_SAMPLED: Final = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf]")
 _FORWARDED: Final = (b"content-type", b"inference-header-content-length", b"traceparent", b"tracestate")
 _FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
 # Of ours: the gateway must never find itself, or a Triton that is well, at fault. 501 and 505 tell the client its own.
@@ -96,8 +97,12 @@ def is_meant(meant: Message, heard: Message, target: bytes | None) -> bool:
 
 
 def _same_field(name: bytes, meant: bytes | None, heard: bytes | None) -> bool:
-    if name == b"traceparent" and meant is not None and heard is not None and heard.endswith(b"-01"):
-        # A sampled trace goes on in a span of the gateway.
+    return same_trace(meant, heard) if name == b"traceparent" else meant == heard
+
+
+def same_trace(meant: bytes | None, heard: bytes | None) -> bool:
+    """Whether this `traceparent` goes on: a sampled trace does so in a span of the gateway."""
+    if meant is not None and heard is not None and _SAMPLED.fullmatch(heard):
         return heard[:35] == meant[:35]
     return meant == heard
 

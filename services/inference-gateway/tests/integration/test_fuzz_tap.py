@@ -124,15 +124,16 @@ class Sent:
 
     recent: deque[list[Message]] = field(default_factory=lambda: deque(maxlen=LATE))
     heard: deque[Message] = field(default_factory=lambda: deque(maxlen=LATE))
-    # Whether llhttp did not read all of a stream, where the gateway rightly does: what is behind it is not known here.
-    unread: deque[bool] = field(default_factory=lambda: deque(maxlen=LATE))
 
-    def add(self, case: Case) -> None:
-        """What a client is about to send."""
+    def add(self, case: Case) -> bool:
+        """What a client is about to send; false where llhttp does not read all that the gateway rightly does, so that
+        nobody could say which answer is the last."""
         stream = b"".join(case)
         read, ended = requests_of(stream)
+        if stops_early(ended, stream):
+            return False
         self.recent.append(read)
-        self.unread.append(stops_early(ended, stream))
+        return True
 
     def take(self, call: Message, names: dict[str, str]) -> bool:
         """Whether the call is one of them."""
@@ -143,12 +144,14 @@ class Sent:
                     if messages is not self.heard:
                         self.heard.append(meant)
                     return True
-        return any(self.unread)
+        return False
 
 
 async def test_triton_hears_what_was_sent(new_scene: NewScene, servers: dict[str, dict[str, str]]) -> None:
     real = urlsplit(servers["triton"]["http"]).port or 0
-    async with tapped(real) as tap, new_scene(triton=f"http://127.0.0.1:{tap.port}") as scene:
+    # No span but of traces that their callers sample: it would be a field that nobody sent.
+    settings = {"GATEWAY_TRACE_RATIO": "0"}
+    async with tapped(real) as tap, new_scene(triton=f"http://127.0.0.1:{tap.port}", **settings) as scene:
         rows, identity = scene.models["rows"], scene.models["identity"]
         names = {rows.public_name: rows.pinned, identity.public_name: identity.pinned}
         authority = f"127.0.0.1:{tap.port}".encode()
@@ -157,7 +160,8 @@ async def test_triton_hears_what_was_sent(new_scene: NewScene, servers: dict[str
         for number in range(REQUESTS):
             case = http_requests.stream(Random(f"{SEED}:tap:{number}"))
             case = tuple(_addressed(piece, rows.public_name, identity.public_name) for piece in case)
-            sent.add(case)
+            if not sent.add(case):
+                continue
             answers = await exchange(scene.gateway.port, case)
             heard, answered = tap.take()
             for answer in answers:
@@ -171,7 +175,7 @@ async def test_triton_hears_what_was_sent(new_scene: NewScene, servers: dict[str
             told += check_units(answers)
         said = f"{calls} calls heard, {told} counted by the model"
         print(f"fuzz: tap {REQUESTS} connections, seed {SEED}: {said}")  # noqa: T201 - `make fuzz` shows it
-        assert calls > REQUESTS // 10
+        assert calls > REQUESTS // 20
         assert told > REQUESTS // 100
         assert scene.key.text.encode() == KEY
 
