@@ -1,7 +1,6 @@
 """`make fuzz`: mutated requests at the gateway, in one process, and then over sockets with Triton behind a tap.
 
-`--profile ci` sends ten times as many. Other arguments go to the fuzzers (`--help`); `--only` and `--case` leave the
-sockets out.
+`--profile ci` sends ten times as many. Other arguments go to the fuzzers (`--help`), and leave the sockets out.
 """
 
 from __future__ import annotations
