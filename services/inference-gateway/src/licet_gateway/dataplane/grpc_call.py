@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final
 
 from licet_gateway.dataplane import grpc_replies, kserve, metering
 from licet_gateway.dataplane.clock import now_ns
-from licet_gateway.dataplane.ending import ended
+from licet_gateway.dataplane.commitments import Commitments
 from licet_gateway.dataplane.h2 import blocks
 from licet_gateway.dataplane.h2.messages import PREFIX_SIZE, MessageError, MessageReader, frame, size_in
 from licet_gateway.dataplane.handover import Handover
 from licet_gateway.dataplane.stage import Stage
 from licet_gateway.dataplane.tally import Tally
 from licet_gateway.dataplane.triton_call import INFER, TritonCall
-from licet_gateway.domain import CallRecord, Credential, Measure, MeteringRule, Outcome, Refusal, TokenCaps
+from licet_gateway.domain import Credential, Measure, MeteringRule, Outcome, Refusal, TokenCaps
 
 if TYPE_CHECKING:
-    from hashlib import _Hash
-
     from licet_gateway.dataplane.h2.heads import RequestHead2
     from licet_gateway.dataplane.h2.server import ServerStream
     from licet_gateway.dataplane.plane import DataPlane
@@ -48,9 +45,6 @@ class GrpcCall(TritonCall):
     """What unary calls and those of a stream have in common: a message of the client, and its stream for the answer."""
 
     __slots__ = (
-        "_bytes_out",
-        "_hash_in",
-        "_hash_out",
         "_message",
         "_own_deadline",
         "_request",
@@ -73,16 +67,12 @@ class GrpcCall(TritonCall):
         handover: Handover,
     ) -> None:
         super().__init__(plane, slug, caller, head.fields)
-        self._traced = head.fields
         self._stream = stream
         self._message = message
         self._request = request
         self.handover = handover
         self._size = len(message)
         self._request_whole = True
-        self._bytes_out = 0
-        self._hash_in: _Hash | None = None
-        self._hash_out: _Hash | None = None
         timeout = head.fields.get(b"grpc-timeout")
         allowed = None if timeout is None else blocks.timeout_ns(timeout)
         # Whether it is the client that has no more time: what it took by then is due, as if it had left.
@@ -108,17 +98,14 @@ class GrpcCall(TritonCall):
 
     def _request_bytes(self) -> bytes:
         message = self._message
-        if self._hash_in is None:
-            name = self._name.encode()
-            self._hash_in = hashlib.sha256(name + frame(message))
-            self._hash_out = hashlib.sha256(name)
+        if self._commitments is None:
+            self._commitments = Commitments(self._name, frame(message))
             self._tally = Tally(self._rule.measure, self._held_units)
         return frame(kserve.renamed(message, self._version.path.rpartition(b"/")[2]))
 
     def _hand_on(self, data: bytes) -> None:
-        if self._hash_out is not None:
-            self._hash_out.update(data)
-        self._bytes_out += len(data)
+        if self._commitments is not None:
+            self._commitments.add(data)
         self.handover.send(data)
         if self._stream.buffered > KEPT_MAX and self._upstream is not None:
             self._upstream.pause()
@@ -155,22 +142,6 @@ class GrpcCall(TritonCall):
 
     def _worth_its_part(self) -> bool:
         return self._own_deadline or self.handover.handed() < self.handover.total
-
-    def _record(self, outcome: Outcome, units: int) -> CallRecord:
-        return ended(
-            outcome,
-            units,
-            name=self._name,
-            sequence=self._sequence,
-            started_ns=self._started_ns,
-            bytes_in=self._size,
-            bytes_out=self._bytes_out,
-            # What never began to run commits to nothing.
-            commitments=(
-                None if self._hash_in is None else self._hash_in.digest(),
-                None if self._hash_out is None else self._hash_out.digest(),
-            ),
-        )
 
 
 class UnaryCall(GrpcCall):

@@ -209,14 +209,14 @@ class StreamedCall(GrpcCall):
         return False
 
     def _request_bytes(self) -> bytes:
-        if self._hash_in is None:
+        if self._commitments is None:
             self._client.name(self._name)
             self._begins_at = self._ends_at = self.handover.total
         return super()._request_bytes()
 
     @property
     def answer_started(self) -> bool:
-        return self._bytes_out > 0
+        return self._commitments is not None and self._commitments.bytes_out > 0
 
     @property
     def settled(self) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final
 
 from licet_gateway.dataplane import metering, openai_replies
-from licet_gateway.dataplane.ending import ended
+from licet_gateway.dataplane.commitments import Commitments
 from licet_gateway.dataplane.grpc_call import ANSWER_MAX
 from licet_gateway.dataplane.h2.messages import MessageError, MessageReader, frame
 from licet_gateway.dataplane.openai import errors
@@ -21,11 +20,9 @@ from licet_gateway.dataplane.replies import CONTINUE
 from licet_gateway.dataplane.stage import Stage
 from licet_gateway.dataplane.tally import Tally
 from licet_gateway.dataplane.triton_call import INFER, STREAM_INFER, TritonCall
-from licet_gateway.domain import CallRecord, Credential, Measure, Outcome, Refusal, TokenCaps, is_slug
+from licet_gateway.domain import Credential, Measure, Outcome, Refusal, TokenCaps, is_slug
 
 if TYPE_CHECKING:
-    from hashlib import _Hash
-
     from licet_gateway.dataplane.client import ClientConnection
     from licet_gateway.dataplane.http import RequestHead
     from licet_gateway.dataplane.openai.bounds import TextModel
@@ -42,15 +39,12 @@ class OpenAiCall(TritonCall):
     __slots__ = (
         "_ask",
         "_begun",
-        "_bytes_out",
         "_ended",
         "_endpoint",
         "_ends_at",
         "_events",
         "_failure",
         "_finished",
-        "_hash_in",
-        "_hash_out",
         "_parts",
         "_reader",
         "_starts_at",
@@ -73,17 +67,14 @@ class OpenAiCall(TritonCall):
     ) -> None:
         super().__init__(plane, "", caller, head.fields)
         self.client = client
-        self._traced = head.fields
         self._endpoint = endpoint
         self._parts: list[bytes] = []
-        self._hash_in: _Hash | None = None
-        self._hash_out: _Hash | None = None
         self._events: ChatStream | CompletionStream | None = None
         self._whole = Whole()
         self._failure: Failure | None = None
         # Whether a part of the answer was sent, whether the runner said why it ended, and whether all is sent.
         self._begun = self._finished = self._ended = False
-        self._starts_at = self._ends_at = self._bytes_out = 0
+        self._starts_at = self._ends_at = 0
         if head.expects_continue:
             client.write(CONTINUE)
 
@@ -184,9 +175,8 @@ class OpenAiCall(TritonCall):
 
     def _request_bytes(self) -> bytes:
         name = self._name
-        if self._hash_in is None:
-            self._hash_in = hashlib.sha256(name.encode() + self._parts[0])
-            self._hash_out = hashlib.sha256(name.encode())
+        if self._commitments is None:
+            self._commitments = Commitments(name, self._parts[0])
             self._tally = Tally(self._rule.measure, self._held_units)
             self._begin_events()
         self._reader = MessageReader(ANSWER_MAX)
@@ -301,9 +291,8 @@ class OpenAiCall(TritonCall):
         self._send(body, head + body)
 
     def _send(self, body: bytes, framed: bytes) -> None:
-        if self._hash_out is not None:
-            self._hash_out.update(body)
-        self._bytes_out += len(body)
+        if self._commitments is not None:
+            self._commitments.add(body)
         self._ends_at += len(framed)
         self.client.write(framed)
 
@@ -375,18 +364,3 @@ class OpenAiCall(TritonCall):
         if not self._begun or handed <= 0 or size <= 0:
             return cut, 0
         return cut, self._tally.part(handed_at, min(handed, size), size)
-
-    def _record(self, outcome: Outcome, units: int) -> CallRecord:
-        return ended(
-            outcome,
-            units,
-            name=self._name,
-            sequence=self._sequence,
-            started_ns=self._started_ns,
-            bytes_in=self._size,
-            bytes_out=self._bytes_out,
-            commitments=(
-                None if self._hash_in is None else self._hash_in.digest(),
-                None if self._hash_out is None else self._hash_out.digest(),
-            ),
-        )

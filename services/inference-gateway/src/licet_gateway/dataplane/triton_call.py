@@ -8,16 +8,19 @@ from urllib.parse import unquote_to_bytes
 
 from licet_gateway.dataplane.call import Call
 from licet_gateway.dataplane.clock import now_ns
+from licet_gateway.dataplane.commitments import Commitments
 from licet_gateway.dataplane.counters import Event
+from licet_gateway.dataplane.ending import ended
 from licet_gateway.dataplane.h2 import blocks
 from licet_gateway.dataplane.refusals import NOT_READY, QUEUED_TOO_LONG, UNLOADED
 from licet_gateway.dataplane.stage import Stage
-from licet_gateway.domain import Outcome, Refusal
+from licet_gateway.domain import CallRecord, Credential, Outcome, Refusal
 from licet_gateway.telemetry import traceparent_of
 
 if TYPE_CHECKING:
     from licet_gateway.dataplane.h2.channels import UpstreamChannels
     from licet_gateway.dataplane.h2.upstream import UpstreamChannel, UpstreamStream
+    from licet_gateway.dataplane.plane import DataPlane
     from licet_gateway.dataplane.upstream import UpstreamPool
 
 INFER: Final = b"/inference.GRPCInferenceService/ModelInfer"
@@ -35,6 +38,7 @@ class TritonCall(Call):
         "_awaited_ns",
         "_channel",
         "_channels",
+        "_commitments",
         "_pool",
         "_repeated",
         "_traced",
@@ -51,7 +55,16 @@ class TritonCall(Call):
     _channels: UpstreamChannels
     _channel: UpstreamChannel
     _upstream: UpstreamStream | None
+    # Once the request has left.
+    _commitments: Commitments | None
     _traced: Mapping[bytes, bytes]
+
+    def __init__(
+        self, plane: DataPlane, slug: str, caller: Credential, traced: Mapping[bytes, bytes]
+    ) -> None:
+        super().__init__(plane, slug, caller, traced)
+        self._traced = traced
+        self._commitments = None
 
     # --- what a protocol supplies
 
@@ -214,6 +227,19 @@ class TritonCall(Call):
             return True
         self._tried = ()
         return self._seek() is None
+
+    def _record(self, outcome: Outcome, units: int) -> CallRecord:
+        commitments = self._commitments
+        return ended(
+            outcome,
+            units,
+            name=self._name,
+            sequence=self._sequence,
+            started_ns=self._started_ns,
+            bytes_in=self._size,
+            bytes_out=0 if commitments is None else commitments.bytes_out,
+            commitments=(None, None) if commitments is None else commitments.digests(),
+        )
 
     def on_drained(self) -> None:
         """The request is sent as a whole, however slowly Triton takes it."""
