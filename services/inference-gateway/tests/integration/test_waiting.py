@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 from licet_gateway.dataplane.clock import SECOND, now_ns
+from licet_gateway.dataplane.http import ResponseHead
+from licet_gateway.dataplane.loss import Loss
+from licet_gateway.dataplane.upstream import UpstreamConnection, UpstreamPool
 from licet_gateway.domain import Outcome
 from licet_gateway.settings import DataPlaneLimits
 from licet_gateway.testing.inner import PATH, Inner, inner, waiting_calls
@@ -43,6 +46,52 @@ async def outcomes(inside: Inner, eventually: Eventually, count: int = 1) -> lis
 
     await eventually(read, 5, what="the records")
     return found
+
+
+class Place:
+    """An exchange that keeps its connection, and seeks another as soon as it has one."""
+
+    def __init__(self, pool: UpstreamPool, *, more: int) -> None:
+        self._pool = pool
+        self._more = more
+        self.next: Place | None = None
+        self.connection: UpstreamConnection | None = None
+
+    def on_connected(self, connection: UpstreamConnection) -> None:
+        connection.begin(self)
+        self.connection = connection
+        if self._more:
+            self.next = Place(self._pool, more=self._more - 1)
+            assert self._pool.acquire(self.next, "account") is None
+
+    def on_response_head(self, head: ResponseHead) -> None:
+        """Nothing is asked."""
+
+    def on_response_body(self, data: bytes) -> None:
+        """See on_response_head."""
+
+    def on_response_end(self) -> None:
+        """See on_response_head."""
+
+    def on_lost(self, loss: Loss) -> None:
+        """The pool is closed at the end."""
+
+    def on_upstream_full(self) -> None:
+        """See on_response_head."""
+
+    def on_upstream_drained(self) -> None:
+        """See on_response_head."""
+
+
+async def test_the_last_connection_that_is_allowed_is_made_too(
+    tmp_path: Path, eventually: Eventually
+) -> None:
+    """A connection that was just made counted twice: as open, and as being made."""
+    async with inner(tmp_path, limits=DataPlaneLimits(upstream_connections=2)) as inside:
+        pool = inside.plane.replicas.pools[0]
+        first = Place(pool, more=1)
+        assert pool.acquire(first, "account") is None
+        await eventually(lambda: first.next is not None and first.next.connection is not None, 5)
 
 
 # --- time limits

@@ -103,3 +103,14 @@ def test_who_leaves_gives_its_place_to_others(queue: FairQueue[str]) -> None:
     queue.remove("b-0")
     queue.remove("b-0")
     assert (len(queue), queue.pop(BEGIN), len(queue)) == (1, "a-1", 0)
+
+
+def test_a_few_slow_turns_send_nobody_away(queue: FairQueue[str]) -> None:
+    """Connections that are being made look slow for a few turns."""
+    for number in range(300):
+        queue.add(f"{number}", "a", BEGIN)
+    for turn in range(8):
+        queue.pop(BEGIN + turn * 20 * MS)
+    assert queue.add("another", "a", BEGIN + 160 * MS)
+    queue.pop(BEGIN + 160 * MS)
+    assert not queue.add("one too late", "a", BEGIN + 160 * MS)

@@ -13,6 +13,9 @@ Waiting = TypeVar("Waiting")
 
 # Of each new interval between two turns, this share enters the measured one.
 _SMOOTHING: Final = 8
+# Intervals that must be measured before anybody is sent away by them: connections that are being made, and a loop that
+# is busy with a burst, look slow for a few turns.
+_TURNS_KNOWN: Final = 8
 
 
 class FairQueue(Generic[Waiting]):
@@ -23,6 +26,7 @@ class FairQueue(Generic[Waiting]):
         "_interval_ns",
         "_length",
         "_lines",
+        "_measured",
         "_per_caller",
         "_turn_ns",
         "_turns",
@@ -39,6 +43,8 @@ class FairQueue(Generic[Waiting]):
         self._turns: deque[str] = deque()
         # Between two turns of a queue that did not run empty meanwhile; 0 where that is not known.
         self._interval_ns = 0
+        # How many of them it is the mean of.
+        self._measured = 0
         self._turn_ns = 0
 
     def __len__(self) -> int:
@@ -48,7 +54,7 @@ class FairQueue(Generic[Waiting]):
         """Takes its place; false where there is none, or where its turn would come too late."""
         if not self._callers:
             if now - self._turn_ns > self._wait_ns:
-                self._interval_ns = 0
+                self._interval_ns = self._measured = 0
             self._turn_ns = 0
         line = self._lines.get(caller)
         own = len(line) if line is not None else 0
@@ -74,6 +80,7 @@ class FairQueue(Generic[Waiting]):
         if self._turn_ns:
             taken = now - self._turn_ns
             known = self._interval_ns
+            self._measured += 1
             self._interval_ns = known + (taken - known) // _SMOOTHING if known else taken
         self._turn_ns = now
         return waiting
@@ -112,5 +119,7 @@ class FairQueue(Generic[Waiting]):
     def _too_late(self, own: int) -> bool:
         """Whether a caller with `own` calls in line would wait too long for one more: no more turns than that many
         rounds have are before it."""
+        if self._measured < _TURNS_KNOWN:
+            return False
         before = min(len(self._callers), (own + 1) * len(self._lines))
         return before * self._interval_ns > self._wait_ns

@@ -365,6 +365,9 @@ class UpstreamPool:
                 self._lose_waiting()
             return
         self.health.connected()
+        if (task := asyncio.current_task()) is not None:
+            # Or it would count twice among those that are allowed, and one more would not be made for who waits.
+            self._connecting.discard(task)
         self._open.add(connection)
         self.release(connection)
         self._connect_for_waiting()
