@@ -15,8 +15,8 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help install up down status logs demo test test-contracts fuzz meter check bench bench-gateway models proto abi \
-	lock
+.PHONY: help install up down status logs demo test storm test-contracts fuzz meter check bench bench-gateway models \
+	proto abi lock
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ demo: install ## tell the whole story, step by step (ARGS=--exit stops at the en
 
 test: install ## pass every test on real servers (ARGS="-k settlement" for some)
 	@$(RUN) tools/run_tests.py $(ARGS)
+
+# LICET_STORM_SEED repeats a storm, LICET_STORM_CALLS sizes it.
+storm: install ## break the gateway at random moments under 100,000 calls
+	@env LICET_STORM_CALLS="$${LICET_STORM_CALLS:-100000}" $(RUN) tools/run_tests.py \
+		services/inference-gateway/tests/integration/test_storm.py -n 0 -s $(ARGS)
 
 # PROFILE=ci and PROFILE=deep fuzz longer.
 test-contracts: install ## prove what is promised about the contracts (PROFILE=ci takes an hour)

@@ -6,6 +6,7 @@ It lends, denies, holds its answers back and breaks streams as told; the real se
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -46,6 +47,8 @@ class Lent:
     units: int
     ordinal: int
     terms: pb.Grant
+    # On this process's monotonic clock: when its time limit has passed for everyone.
+    until_s: float
 
 
 @dataclass
@@ -138,7 +141,8 @@ class ScriptedLicensing:
         right.free -= units
         lease_id = uuid.uuid4().hex
         terms = self._grant(right, lease_id, units, ordinal=len(self.leases) + 1)
-        self.leases[lease_id] = Lent(right, units, len(self.leases) + 1, terms)
+        until_s = time.monotonic() + right.ttl_ms / 1000
+        self.leases[lease_id] = Lent(right, units, len(self.leases) + 1, terms, until_s)
         return pb.LeaseReply(grant=terms)
 
     def _renew(self, request: pb.SessionRequest) -> pb.LeaseReply:
@@ -150,6 +154,7 @@ class ScriptedLicensing:
         # As the real one: where no units are free, a lease is renewed in time alone.
         right.free -= units
         lent.units += units
+        lent.until_s = time.monotonic() + right.ttl_ms / 1000
         terms = self._grant(right, request.renew.lease_id, lent.units, ordinal=lent.ordinal)
         return pb.LeaseReply(grant=terms)
 

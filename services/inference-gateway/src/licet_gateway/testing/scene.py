@@ -32,6 +32,7 @@ RULES = {
     "identity": "request",
     "echo": "rows:INPUT0",
     "rows": "rows:X",
+    "noted": "rows:X",
     "gated": "request",
     "stream": "request",
     "talker": "output_tokens",
