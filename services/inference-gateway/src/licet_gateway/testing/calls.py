@@ -155,6 +155,8 @@ class Seen:
     sent: list[int] = field(default_factory=list)
     failed: bool = False
     ns: int = 0
+    # When the model was reached, each time, on the machine's monotonic clock.
+    at: list[float] = field(default_factory=list)
 
 
 def model_log(folders: Iterable[Path]) -> dict[int, Seen]:
@@ -171,6 +173,7 @@ def _note(found: dict[int, Seen], said: dict[str, Any]) -> None:
     seen = found[said["n"]]
     if "rows" in said:
         seen.rows, seen.read, seen.text_bytes = said["rows"], said["read"], said["text_bytes"]
+        seen.at.append(said["at"])
     elif "sent" in said:
         seen.sent.append(said["sent"])
     else:

@@ -37,6 +37,8 @@ class Right:
     units_per_s: int = 0
     concurrency: int = 0
     denial: pb.Denial | None = None
+    # Set to keep what is lent back: it is told with a later answer, once this is no longer set.
+    late: bool = False
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class Lent:
     terms: pb.Grant
     # On this process's monotonic clock: when its time limit has passed for everyone.
     until_s: float
+    # Its records have come, or it was fenced: there is nothing to renew.
+    closed: bool = False
 
 
 @dataclass
@@ -68,6 +72,19 @@ class ScriptedLicensing:
     streams: int = 0
     _broken: asyncio.Event = field(default_factory=asyncio.Event)
     _answers: dict[str, pb.SessionReply] = field(default_factory=dict)
+    _server: grpc.aio.Server | None = None
+
+    async def serve(self) -> None:
+        """Listens: on a free port, or where it did before."""
+        self._server = grpc.aio.server()
+        self._server.add_generic_rpc_handlers((_handlers(self),))
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await self._server.start()
+
+    async def leave(self) -> None:
+        """Nobody listens any more; what was lent stays known."""
+        if self._server is not None:
+            await self._server.stop(None)
 
     def allow(self, credential: bytes | str, right: Right) -> Right:
         """Gives a caller (key hash or session) a right."""
@@ -89,14 +106,24 @@ class ScriptedLicensing:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "wrong worker token")
         self.streams += 1
         broken = self._broken
+        kept: list[pb.SessionReply] = []
         async for request in request_iterator:
             self.requests.append(request)
             # Decided when it was asked, told when the test allows: so a reply can be overtaken.
             reply = self._reply(request)
+            if self._is_late(reply):
+                kept.append(reply)
+                continue
             await self._may_answer(broken)
             if broken.is_set():
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broken by the test")
             yield reply
+            for each in [each for each in kept if not self._is_late(each)]:
+                kept.remove(each)
+                yield each
+
+    def _is_late(self, reply: pb.SessionReply) -> bool:
+        return reply.lease.HasField("grant") and self.leases[reply.lease.grant.lease_id].right.late
 
     def break_streams(self) -> None:
         """Ends every stream that is open now, with what it still owed."""
@@ -150,6 +177,8 @@ class ScriptedLicensing:
         right = lent.right
         if right.denial is not None:
             return pb.LeaseReply(denial=right.denial)
+        if lent.closed:
+            return _denial("quota_exhausted", "the lease is over", decision_id="decision-over")
         units = min(request.renew.units_wanted, right.lease_units, right.free)
         # As the real one: where no units are free, a lease is renewed in time alone.
         right.free -= units
@@ -206,12 +235,10 @@ async def scripted_licensing(port: int = 0) -> AsyncIterator[ScriptedLicensing]:
     """Serves a double on loopback."""
     double = ScriptedLicensing()
     double.answering.set()
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((_handlers(double),))
-    double.port = server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
+    double.port = port
+    await double.serve()
     try:
         yield double
     finally:
         double.answering.set()
-        await server.stop(None)
+        await double.leave()

@@ -18,6 +18,7 @@ class OwnTriton:
         self._root = root
         self._home = home
         self.http = ""
+        self.grpc = ""
         self.repository = ""
 
     async def start(self) -> None:
@@ -25,11 +26,16 @@ class OwnTriton:
         await self._command("up", "--detach", "triton")
         endpoints = json.loads((self._home / "test" / "endpoints.json").read_text())
         self.http = endpoints["triton"]["http"]
+        self.grpc = endpoints["triton"]["grpc"]
         self.repository = endpoints["triton"]["repository"]
 
     async def kill(self) -> None:
         """SIGKILL it."""
         await self._command("kill", "triton")
+
+    async def restart(self) -> None:
+        """Start it again where it was, with its repository; its models are to be loaded."""
+        await self._command("restart", "triton")
 
     async def stop(self) -> None:
         """End it for good."""

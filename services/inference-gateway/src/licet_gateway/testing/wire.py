@@ -41,7 +41,7 @@ class Wire:
         """The next response. Raises IncompleteReadError where the connection ends first."""
         async with asyncio.timeout(READ_TIMEOUT_S):
             status, headers = await self.receive_head()
-            return Response(status, headers, await self._body(headers))
+            return Response(status, headers, await self.receive_body(headers))
 
     async def receive_head(self) -> tuple[int, dict[str, str]]:
         """Status and headers of the next response; its body is still to come."""
@@ -75,7 +75,8 @@ class Wire:
         """Vanishes: a reset where anything was unread."""
         self._writer.transport.abort()
 
-    async def _body(self, headers: Mapping[str, str]) -> bytes:
+    async def receive_body(self, headers: Mapping[str, str]) -> bytes:
+        """The body behind a head."""
         if headers.get("transfer-encoding") != "chunked":
             return await self._reader.readexactly(int(headers.get("content-length", "0")))
         parts = []

@@ -70,7 +70,7 @@ class TritonPythonModel:
         text = tensors["text_input"][0] if "text_input" in tensors else b""
         rows = int(tensors["X"].shape[0]) if "X" in tensors else 0
         read = len(text.split())
-        self._write(n=call["n"], rows=rows, read=read, text_bytes=len(text))
+        self._write(n=call["n"], rows=rows, read=read, text_bytes=len(text), at=time.monotonic())
         return call, read, int(tensors["max_tokens"][0]) if "max_tokens" in tensors else 1
 
     def _write(self, **line: Any) -> None:
