@@ -28,8 +28,9 @@ from licet_gateway.testing.storm.calls import (
 from licet_gateway.testing.wire import Wire, wire
 
 LONGEST_CALL_S = 4.0
-# How soon who finds nobody calls again; and how often who has made enough calls.
-PACE_S = 0.05
+# How soon who finds nobody calls again; and how often who waits for the last faults after enough calls.
+AGAIN_S = 0.05
+PACE_S = 0.4
 _TOKENS = re.compile(rb'"output_tokens": ?(\d+)')
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _BACKOFF = (
@@ -86,11 +87,11 @@ class Clients:
     async def _caller(self, make: Callable[[], Awaitable[bool]]) -> None:
         while len(self.made) < self.calls or not self.over.is_set():
             if not await make():
-                await self._pause()
+                await self._pause(AGAIN_S)
 
-    async def _pause(self) -> None:
+    async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(PACE_S):
+            async with asyncio.timeout(seconds):
                 await self.over.wait()
 
     async def _by_http(self, *, eager: bool) -> bool:
@@ -101,7 +102,7 @@ class Clients:
                     if len(self.made) >= self.calls:
                         if self.over.is_set():
                             break
-                        await self._pause()
+                        await self._pause(PACE_S)
         except OSError:
             return False
         return True
@@ -166,7 +167,7 @@ class Clients:
                 if not await self._unary(method):
                     return False
                 if len(self.made) >= self.calls:
-                    await self._pause()
+                    await self._pause(PACE_S)
         return True
 
     async def _unary(self, method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]) -> bool:

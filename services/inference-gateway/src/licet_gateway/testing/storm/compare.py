@@ -57,24 +57,25 @@ class Comparison:
         """The record of each call: by the name that its client was told, else by what the record commits to."""
         named = {t.number: records[t.request_id] for t in self.made if t.request_id in records}
         names = {record.request_id for record in named.values()}
-        unknown = [t for t in self.made if t.number not in named]
+        unknown: dict[int, list[Told]] = defaultdict(list)
+        for told in self.made:
+            if told.number not in named:
+                unknown[id(told.account)].append(told)
+        owners = self._owners
         for record in records.values():
             if record.request_id in names or not any(record.request_commitment):
                 continue
-            owner = self._owner(record)
-            for told in unknown:
-                if (
-                    told.account.key == owner
-                    and told.commits_to(record.request_id) == record.request_commitment
-                ):
+            for told in unknown[owners[record.lease_id]]:
+                if told.commits_to(record.request_id) == record.request_commitment:
                     named[told.number] = record
                     break
         return named
 
-    def _owner(self, record: UsageRecorded) -> object:
-        lent = self.books.licensing.leases.get(record.lease_id)
-        owners = {id(r): a.key for a in self.books.accounts for r in a.rights.values()}
-        return owners.get(id(lent.right)) if lent is not None else None
+    @property
+    def _owners(self) -> dict[str, int]:
+        """The ids of the accounts that were lent each lease."""
+        accounts = {id(right): id(a) for a in self.books.accounts for right in a.rights.values()}
+        return {name: accounts[id(lent.right)] for name, lent in self.books.licensing.leases.items()}
 
     def _one(self, told: Told, record: UsageRecorded | None, free: Counter[str]) -> None:
         seen = self.seen.get(told.number)
@@ -134,9 +135,9 @@ class Comparison:
         """Of each account: every call that the model saw has a record, and no more is billed than it served."""
         billed: Counter[int] = Counter()
         recorded: Counter[int] = Counter()
-        owners = {id(r): id(a) for a in self.books.accounts for r in a.rights.values()}
+        owners = self._owners
         for record in records:
-            owner = owners[id(self.books.licensing.leases[record.lease_id].right)]
+            owner = owners[record.lease_id]
             billed[owner] += record.units
             recorded[owner] += not is_marker(record)
         served: Counter[int] = Counter()

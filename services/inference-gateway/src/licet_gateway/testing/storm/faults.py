@@ -45,9 +45,9 @@ class Faults:
     triton: OwnTriton
     there: dict[str, LoadedModel]
     chance: random.Random
+    report: Callable[[str], None]
     killed: set[str] = field(default_factory=set)
     revoked_s: dict[int, float] = field(default_factory=dict)
-    happened: list[str] = field(default_factory=list)
 
     @property
     def kinds(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -73,7 +73,7 @@ class Faults:
             await eventually(partial(self._made, moment), 900, what="enough calls")
             began_s, at = time.monotonic(), len(self.clients.made)
             await self.kinds[name]()
-            self.happened.append(f"{name} at call {at} for {time.monotonic() - began_s:.1f} s")
+            self.report(f"{name} at call {at} for {time.monotonic() - began_s:.1f} s")
         self.clients.over.set()
 
     def _made(self, calls: int) -> bool:
