@@ -87,7 +87,7 @@ class Comparison:
             return
         if record.units > served:
             self.wrong.append(f"{what} is billed {record.units}, the model served {served}")
-        if told.held and told.taken >= HELD_TOKENS and record.worker_id in self.killed:
+        if told.held and told.taken >= HELD_TOKENS and record.outcome == OUTCOME_ABORTED:
             self.counts["held streams of killed workers"] += 1
             if record.units < HELD_TOKENS:
                 self.wrong.append(f"{what} gave {told.taken} tokens and is billed {record.units}")

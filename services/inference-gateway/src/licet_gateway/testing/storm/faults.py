@@ -57,7 +57,7 @@ class Faults:
             "kill Triton": self._kill_triton,
             "pause worker": self._pause_worker,
             "full disk": self._fill_disk,
-            "full disk, then kill worker": self._fill_disk_and_kill,
+            "full disk and kill worker": self._fill_disk_and_kill,
             "cut licensing": self._cut_licensing,
             "licensing away": self._licensing_away,
             "revoke": self._revoke,
