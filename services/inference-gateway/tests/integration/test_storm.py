@@ -145,4 +145,5 @@ async def test_whatever_fails_no_unit_is_served_without_a_right_or_billed_twice(
         found.run()
     report(f"{len(clients.made)} calls in {took_s:.1f} s; {len(books.records)} leases, {fenced} fenced")
     report(f"{dict(found.counts)}")
-    assert found.wrong[:20] == []
+    report("\n".join(found.wrong[:20]))
+    assert found.wrong == []
