@@ -45,9 +45,9 @@ test: install ## pass every test on real servers (ARGS="-k settlement" for some)
 	@$(RUN) tools/run_tests.py $(ARGS)
 
 # LICET_STORM_SEED repeats a storm, LICET_STORM_CALLS sizes it.
-storm: install ## break the gateway at random moments under 100,000 calls
-	@env LICET_STORM_CALLS="$${LICET_STORM_CALLS:-100000}" $(RUN) tools/run_tests.py \
-		services/inference-gateway/tests/integration/test_storm.py -n 0 -s $(ARGS)
+storm: install ## break the gateway at random moments under load
+	@env LICET_STORM_CALLS="$${LICET_STORM_CALLS:-3000}" $(RUN) tools/run_tests.py \
+		services/inference-gateway/tests/integration/storm.py -n 0 -s $(ARGS)
 
 # PROFILE=ci and PROFILE=deep fuzz longer.
 test-contracts: install ## prove what is promised about the contracts (PROFILE=ci takes an hour)
