@@ -144,6 +144,11 @@ def test_a_body_that_is_no_object_in_json_is_refused(text: bytes) -> None:
             parse(text)
 
 
+def test_brackets_in_a_text_nest_nothing() -> None:
+    prompt = '{"[' * 200 + "\\"
+    assert completions.parse(body(PROMPT, prompt=prompt)).prompt == prompt.encode()
+
+
 def test_a_completion_takes_one_prompt() -> None:
     assert completions.parse(body(PROMPT)).prompt == b"Once"
     assert completions.parse(body(PROMPT, prompt=["é"])).prompt == "é".encode()

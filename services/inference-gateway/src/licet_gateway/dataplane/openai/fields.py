@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from licet_gateway.dataplane.openai.errors import BadRequest
 
 MAX_MODEL_CHARS: Final = 256
+# No request is nested so deeply. Python's reader recurses in C, as deeply as whoever raised its limit allows.
+MAX_DEPTH: Final = 64
+_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 Document = dict[str, Any]
 
 
 def document(body: bytes) -> Document:
     """The request's object; raises BadRequest."""
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
+        raise BadRequest("the body is nested too deeply")
     try:
         found = json.loads(body.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -22,6 +28,22 @@ def document(body: bytes) -> Document:
     if not isinstance(found, dict):
         raise BadRequest("the body is not a JSON object")
     return found
+
+
+def _depth(body: bytes) -> int:
+    """How deeply its lists and objects are nested, as far as that matters: what is in texts is none of them."""
+    depth = deepest = 0
+    for match in _STRING_OR_BRACKET.finditer(body):
+        here = body[match.start()]
+        if here in b"[{":
+            depth += 1
+            if depth > deepest:
+                deepest = depth
+                if deepest > MAX_DEPTH:
+                    break
+        elif here in b"]}":
+            depth -= 1
+    return deepest
 
 
 def text(given: Mapping[str, Any], name: str, param: str = "") -> str:
