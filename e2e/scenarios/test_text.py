@@ -34,11 +34,17 @@ class Sale:
 
 
 def _publish(installation: Installation, slug: str, folder: Path, rule: str, buyer: str) -> Sale:
-    world, notes = installation.world, installation.notes
+    world = installation.world
     publisher = world.client("publisher")
     digest, _ = publisher.vault.upload(folder)
     asset_id = publisher.chain.find_or_register(slug)
     publisher.chain.publish_version(asset_id, digest, f"{world.config.vault}/v1/manifests/{digest}")
+    return Sale(slug, asset_id, buyer, _sell(installation, asset_id, rule, buyer))
+
+
+def _sell(installation: Installation, asset_id: str, rule: str, buyer: str) -> str:
+    """A plan of its own for the buyer, who gets a license and the API key that is returned."""
+    world, notes = installation.world, installation.notes
     offer = PlanOffer(
         price=1_000_000,
         period_s=story.MONTH_S,
@@ -49,11 +55,11 @@ def _publish(installation: Installation, slug: str, folder: Path, rule: str, buy
         server=world.actor("operator").address,
         terms_digest=books.digest_of(story.TERMS),
     )
-    plan_id, _ = publisher.chain.create_plan(asset_id, offer)
+    plan_id, _ = world.client("publisher").chain.create_plan(asset_id, offer)
     books.fund(world, world.actor(buyer).address, FUNDS)
     world.client(buyer).chain.buy(plan_id)
     calls.make_key(world, notes, buyer)
-    return Sale(slug, asset_id, buyer, notes[f"{buyer}_key"])
+    return str(notes[f"{buyer}_key"])
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +136,8 @@ def test_a_quota_of_tokens_ends_with_the_license(installation: Installation, wri
     with pytest.raises(openai.RateLimitError) as used_up:
         write_on()
     assert used_up.value.code == "insufficient_quota"
-    eventually(lambda: _units(installation, writer) > INCLUDED - 40, "the license is used up", 20)
+    # Two leases may each be left with less than the tokens that are asked for.
+    eventually(lambda: _units(installation, writer) > INCLUDED - 2 * 40, "the license is used up", 20)
     assert _units(installation, writer) <= INCLUDED
 
 
@@ -149,11 +156,8 @@ def test_tritons_own_grpc_client_calls_a_licensed_model(
     installation: Installation, wallets: Iterator[int]
 ) -> None:
     world, notes = installation.world, installation.notes
-    buyer = f"buyer-{next(wallets)}"
-    books.fund(world, world.actor(buyer).address, FUNDS)
-    world.client(buyer).chain.buy(notes["plan"])
-    calls.make_key(world, notes, buyer)
-    headers = {"authorization": f"Bearer {notes[f'{buyer}_key']}"}
+    key = _sell(installation, notes["asset_id"], "rows:FEATURES", f"buyer-{next(wallets)}")
+    headers = {"authorization": f"Bearer {key}"}
     address = world.endpoints["gateways"][0]["grpc"]
     rows = calls.held_out(3)
     tensor = triton.InferInput("FEATURES", list(rows.shape), "FP32")

@@ -58,7 +58,8 @@ async def pair(
                         loaded(kind, triton=triton, repository=Path(repository), like=like)
                     )
             urls = ",".join(triton for triton, _ in places)
-            async with new_scene(own_models=models[0], TRITON_URLS=urls) as scene:
+            grpc = f"{shared['grpc']},{own.grpc}"
+            async with new_scene(own_models=models[0], TRITON_URLS=urls, GATEWAY_TRITON_GRPC=grpc) as scene:
                 for kind, model in models[1].items():
                     await scene.announce.version(model, rule=RULES[kind])
                 yield scene, own, models[1]
