@@ -40,6 +40,14 @@ def stream(servers: dict[str, Any]) -> Iterator[LoadedModel]:
         yield model
 
 
+@pytest.fixture(scope="module")
+def talker(servers: dict[str, Any]) -> Iterator[LoadedModel]:
+    """Speaks as the platform's text generators do."""
+    place = {"triton": servers["triton"]["http"], "repository": Path(servers["triton"]["repository"])}
+    with loaded("talker", **place) as model:
+        yield model
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def direct(servers: dict[str, Any]) -> AsyncIterator[GRPCInferenceServiceStub]:
     """Triton without anybody between."""
@@ -222,6 +230,25 @@ async def test_messages_of_a_stream_are_calls_of_their_own(
         assert {(r.units, r.outcome) for r in scene.calls} == {(1, OUTCOME_OK)}
         trailers = dict(await call.trailing_metadata())
         assert sorted(trailers["x-licet-request-id"].split(",")) == sorted(r.request_id for r in scene.calls)
+
+
+async def test_a_stream_whose_model_has_nothing_to_say_ends(
+    new_scene: NewScene, talker: LoadedModel, eventually: Eventually
+) -> None:
+    text = b"\x01\x00\x00\x00a"
+    inputs = [
+        kserve.ModelInferRequest.InferInputTensor(name="text_input", datatype="BYTES", shape=[1]),
+        kserve.ModelInferRequest.InferInputTensor(name="max_tokens", datatype="INT32", shape=[1]),
+    ]
+    request = kserve.ModelInferRequest(
+        model_name=talker.public_name, inputs=inputs, raw_input_contents=[text, bytes(4)]
+    )
+    async with new_scene(own_models={"talker": talker}) as scene, channel_of(scene) as stub:
+        call = stub.ModelStreamInfer(iter([request]), metadata=key_of(scene), timeout=10)
+        assert [response async for response in call] == []
+        assert await call.code() is grpc.StatusCode.OK
+        [record] = await eventually(lambda: scene.calls, 10)
+        assert (record.units, record.outcome) == (0, OUTCOME_OK)
 
 
 async def test_an_error_in_a_stream_costs_nothing_and_the_next_message_is_served(

@@ -174,8 +174,8 @@ class UnaryCall(GrpcCall):
 
     @property
     def _may_run_twice(self) -> bool:
-        # An inference changes nothing in the model.
-        return True
+        # An inference changes nothing in the model. Of an answer that is held to be counted, a part may be there.
+        return not self._held
 
     @property
     def answer_started(self) -> bool:

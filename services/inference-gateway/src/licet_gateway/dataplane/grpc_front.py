@@ -10,8 +10,9 @@ from licet_gateway.dataplane.grpc_call import UnaryCall
 from licet_gateway.dataplane.grpc_models import GrpcModels
 from licet_gateway.dataplane.grpc_stream import ClientStream
 from licet_gateway.dataplane.h2 import blocks
-from licet_gateway.dataplane.h2.messages import MessageError, MessageReader
+from licet_gateway.dataplane.h2.messages import MessageError
 from licet_gateway.dataplane.h2.server import ServerConnection
+from licet_gateway.dataplane.keeping import OneMessage
 from licet_gateway.dataplane.metering import NotMetered
 from licet_gateway.dataplane.refusals import TOO_MANY_CLIENTS, UNKNOWN
 from licet_gateway.dataplane.triton_call import INFER, STREAM_INFER
@@ -58,6 +59,12 @@ class GrpcConnection(ServerConnection):
             self._credential, self._credential_head = read_credential(head.fields), head
         return self._credential
 
+    def sweep(self, now: int) -> None:
+        super().sweep(now)
+        for stream in list(self.streams.values()):
+            if isinstance(stream.handler, _Unary | ClientStream | GrpcModels):
+                stream.handler.sweep(now)
+
     def close_if_idle(self) -> None:
         """The gateway leaves; the client is asked to as well."""
         self.shut_down()
@@ -98,7 +105,7 @@ class _Front:
 class _Unary:
     """Handles the stream of a unary call: collects its one message."""
 
-    __slots__ = ("_call", "_caller", "_head", "_messages", "_plane", "_reader", "_requests", "_stream")
+    __slots__ = ("_call", "_caller", "_head", "_message", "_plane", "_requests", "_stream")
 
     def __init__(
         self,
@@ -113,23 +120,29 @@ class _Unary:
         self._head = head
         self._caller = caller
         self._requests = requests
-        self._reader = MessageReader(plane.max_body_bytes)
-        self._messages: list[bytes] = []
+        self._message = OneMessage(plane.max_body_bytes, plane.keeping)
         self._call: UnaryCall | None = None
 
     def on_data(self, data: bytes) -> None:
         try:
-            self._messages += self._reader.feed(data)
+            self._message.add(data)
         except MessageError as error:
+            self._message.drop()
             _refused(self._stream, error.status, error.text)
 
+    def sweep(self, now: int) -> None:
+        """Ends a message that does not become whole."""
+        if self._message.overdue(now):
+            self._message.drop()
+            _refused(self._stream, grpc_replies.DEADLINE_EXCEEDED, "the message came too slowly")
+
     def on_end(self) -> None:
-        if len(self._messages) != 1 or self._reader.held:
-            _refused(self._stream, grpc_replies.INVALID_ARGUMENT, "a call has one message")
-            return
-        message = self._messages[0]
         try:
+            message = self._message.take()
             request = self._requests.read(message)
+        except MessageError as error:
+            _refused(self._stream, error.status, error.text)
+            return
         except NotMetered as error:
             _refused(self._stream, grpc_replies.INVALID_ARGUMENT, str(error))
             return
@@ -141,6 +154,7 @@ class _Unary:
         self._call.start()
 
     def on_gone(self) -> None:
+        self._message.drop()
         if self._call is not None:
             self._call.on_client_gone()
 

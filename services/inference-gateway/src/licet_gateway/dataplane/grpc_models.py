@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from licet_gateway.dataplane import grpc_replies, kserve
 from licet_gateway.dataplane.h2 import blocks
 from licet_gateway.dataplane.h2.messages import MessageError, MessageReader, frame
+from licet_gateway.dataplane.keeping import OneMessage
 from licet_gateway.dataplane.refusals import UNKNOWN, UNREACHABLE
 from licet_gateway.domain import Refusal, slug_of
 
@@ -34,7 +35,7 @@ _SERVER: Final = b"\x0a\x05licet"
 class GrpcModels:
     """One such question of a client."""
 
-    __slots__ = ("_answer", "_messages", "_plane", "_reader", "_stream")
+    __slots__ = ("_answer", "_message", "_plane", "_stream")
 
     def __init__(
         self, plane: DataPlane, stream: ServerStream, answer: Callable[[GrpcModels, bytes], None]
@@ -42,8 +43,7 @@ class GrpcModels:
         self._plane = plane
         self._stream = stream
         self._answer = answer
-        self._reader = MessageReader(REQUEST_MAX)
-        self._messages: list[bytes] = []
+        self._message = OneMessage(REQUEST_MAX, plane.keeping)
 
     @staticmethod
     def of(path: bytes) -> Callable[[DataPlane, ServerStream], GrpcModels] | None:
@@ -53,18 +53,30 @@ class GrpcModels:
 
     def on_data(self, data: bytes) -> None:
         try:
-            self._messages += self._reader.feed(data)
+            self._message.add(data)
         except MessageError as error:
-            self._stream.refuse(blocks.trailers_only(error.status, error.text))
+            self._give_up(error.status, error.text)
+
+    def sweep(self, now: int) -> None:
+        """Ends a message that does not become whole."""
+        if self._message.overdue(now):
+            self._give_up(grpc_replies.DEADLINE_EXCEEDED, "the message came too slowly")
 
     def on_end(self) -> None:
-        if len(self._messages) != 1:
-            self._stream.refuse(blocks.trailers_only(grpc_replies.INVALID_ARGUMENT, "a call has one message"))
+        try:
+            message = self._message.take()
+        except MessageError as error:
+            self._give_up(error.status, error.text)
         else:
-            self._answer(self, self._messages[0])
+            self._answer(self, message)
 
     def on_gone(self) -> None:
-        """Nothing has begun that would have to be stopped: a question to Triton is small."""
+        """A question that Triton was asked is small: it is let be."""
+        self._message.drop()
+
+    def _give_up(self, status: int, text: str) -> None:
+        self._message.drop()
+        self._stream.refuse(blocks.trailers_only(status, text))
 
     def on_drained(self) -> None:
         """Answers are small."""

@@ -7,10 +7,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from licet_gateway.dataplane import grpc_replies, kserve
+from licet_gateway.dataplane.clock import now_ns
 from licet_gateway.dataplane.grpc_call import ANSWER_MAX, GrpcCall
 from licet_gateway.dataplane.h2 import blocks
 from licet_gateway.dataplane.h2.messages import PREFIX_SIZE, MessageError, MessageReader, frame
 from licet_gateway.dataplane.handover import Handover
+from licet_gateway.dataplane.keeping import SILENCE_NS
 from licet_gateway.dataplane.metering import NotMetered
 from licet_gateway.dataplane.refusals import UNKNOWN, revoked
 from licet_gateway.dataplane.stage import Stage
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from licet_gateway.dataplane.h2.server import ServerStream
     from licet_gateway.dataplane.plane import DataPlane
 
-# Messages that wait behind the call that runs, before the client is asked to pause.
+# Messages and bytes that wait behind the call that runs, before the client is asked to pause.
 WAITING_MAX: Final = 8
+WAITING_BYTES_MAX: Final = 256 * 1024
 # Calls of a stream whose names its trailers tell.
 NAMES_MAX: Final = 64
 
@@ -36,13 +39,14 @@ class ClientStream:
         "_caller",
         "_ended",
         "_head",
+        "_heard_ns",
+        "_kept",
         "_names",
         "_over",
         "_plane",
         "_reader",
         "_requests",
         "_stream",
-        "_unsettled",
         "_waiting",
         "begun",
         "handover",
@@ -59,8 +63,9 @@ class ClientStream:
         self._requests = kserve.RequestReader()
         self._waiting: deque[bytes] = deque()
         self._call: StreamedCall | None = None
-        # Calls whose answers are sent and perhaps not handed over.
-        self._unsettled: list[StreamedCall] = []
+        # Bytes of messages that wait or are not whole, as they are counted by the worker.
+        self._kept = 0
+        self._heard_ns = now_ns()
         # Whether the client has sent all, whether its head was answered, and whether its end was.
         self._ended = self.begun = self._over = False
         self._names: list[str] = []
@@ -71,22 +76,28 @@ class ClientStream:
     def on_data(self, data: bytes) -> None:
         if self._over:
             return
+        self._heard_ns = now_ns()
         try:
             self._waiting += self._reader.feed(data)
+            self._keep()
         except MessageError as error:
             self._stop(error.status, error.text)
             return
-        if len(self._waiting) > WAITING_MAX:
+        if self._call is not None and (len(self._waiting) > WAITING_MAX or self._kept > WAITING_BYTES_MAX):
             self._stream.pause()
         self._next()
+
+    def sweep(self, now: int) -> None:
+        """Ends a message that does not become whole; a stream without one may be silent."""
+        if self._call is None and self._reader.held and now - self._heard_ns > SILENCE_NS:
+            self._stop(grpc_replies.DEADLINE_EXCEEDED, "the message came too slowly")
 
     def on_end(self) -> None:
         self._ended = True
         self._next()
 
     def on_gone(self) -> None:
-        self._over = True
-        self._waiting.clear()
+        self._forget()
         if self._call is not None:
             self._call.on_client_gone()
 
@@ -100,15 +111,17 @@ class ClientStream:
 
     # --- what a call tells
 
-    def begin_answer(self, call: StreamedCall, head: bytes) -> None:
+    def begin_answer(self, head: bytes) -> None:
         """Answers the stream's head with what is known of its first call."""
         if not self.begun:
             self.begun = True
             self._stream.send_head(head)
 
-    def call_over(self, call: StreamedCall) -> None:
-        """Its answer is sent whole: the next message has its turn."""
+    def call_over(self) -> None:
+        """The call's answer is sent whole: the next message has its turn."""
         self._call = None
+        # What came meanwhile does not count as silence.
+        self._heard_ns = now_ns()
         self._next()
 
     def end(self, status: int, message: str, fields: blocks.Fields = ()) -> None:
@@ -118,8 +131,7 @@ class ClientStream:
 
     def cut(self) -> None:
         self._call = None
-        self._over = True
-        self._waiting.clear()
+        self._forget()
         self.handover.cut()
 
     # --- inside
@@ -127,10 +139,10 @@ class ClientStream:
     def _next(self) -> None:
         if self._call is not None or self._over:
             return
+        self._stream.resume()
         if self._waiting:
             message = self._waiting.popleft()
-            if len(self._waiting) <= WAITING_MAX // 2:
-                self._stream.resume()
+            self._keep()
             self._start(message)
         elif self._ended:
             if self._reader.held:
@@ -163,8 +175,7 @@ class ClientStream:
             self._names.append(name)
 
     def _stop(self, status: int, message: str, fields: blocks.Fields = ()) -> None:
-        self._over = True
-        self._waiting.clear()
+        self._forget()
         if self._call is not None:
             call, self._call = self._call, None
             call.on_client_gone()
@@ -172,8 +183,22 @@ class ClientStream:
             fields = (*fields, (b"x-licet-request-id", ",".join(self._names).encode()))
         if self.begun:
             self._stream.finish(blocks.trailers(status, message, fields))
-        elif status or not self._names:
+        else:
+            # Also where all went well: a model may have nothing to say.
             self._stream.refuse(blocks.trailers_only(status, message, fields))
+
+    def _keep(self) -> None:
+        """Tells the worker what is kept. Raises MessageError where that is too much."""
+        kept = self._reader.held + sum(map(len, self._waiting))
+        change, self._kept = kept - self._kept, kept
+        self._plane.keeping.change(change)
+
+    def _forget(self) -> None:
+        """Nothing more is read or started."""
+        self._over = True
+        self._waiting.clear()
+        kept, self._kept = self._kept, 0
+        self._plane.keeping.change(-kept)
 
 
 class StreamedCall(GrpcCall):
@@ -253,7 +278,7 @@ class StreamedCall(GrpcCall):
         waits = self.handover.handed() < self.handover.total
         measure = self._rule.measure
         known = None if measure.of_tokens or measure is Measure.SECONDS else self._held_units
-        self._client.begin_answer(self, grpc_replies.answer_head(self._lease, self._name.encode(), known))
+        self._client.begin_answer(grpc_replies.answer_head(self._lease, self._name.encode(), known))
         if not self._failed:
             self.progressed(self._charge()[1] if waits else self._tally.by_now())
         self._hand_on(data)
@@ -278,7 +303,7 @@ class StreamedCall(GrpcCall):
             self._tally.settle(None)
             self.stage = Stage.DONE
             self._plane.settle_when_handed_over(self)
-        self._client.call_over(self)
+        self._client.call_over()
 
     def _on_failed(self, status: int, message: str) -> None:
         self._finish(Outcome.UPSTREAM_ERROR, 0)

@@ -16,6 +16,7 @@ from licet_gateway.dataplane.counters import Counters
 from licet_gateway.dataplane.grpc_models import GrpcMetadata
 from licet_gateway.dataplane.h2.channels import UpstreamChannels
 from licet_gateway.dataplane.holding import Holding
+from licet_gateway.dataplane.keeping import KEPT_MESSAGES, Keeping
 from licet_gateway.dataplane.lease import Lease
 from licet_gateway.dataplane.leases import LeaseBook, Licensing
 from licet_gateway.dataplane.log import Log
@@ -81,6 +82,7 @@ class DataPlane:
             url: UpstreamChannels(target.host, target.port) for url, target in (grpc or {}).items()
         }
         self.grpc_metadata = GrpcMetadata(self)
+        self.keeping = Keeping(KEPT_MESSAGES * limits.max_body_bytes)
         # Calls that wait for room at Triton over gRPC.
         self.connecting: set[TritonCall] = set()
         self._running: set[Call] = set()
