@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import openai
 import pytest
 import pytest_asyncio
 from licet_gateway.testing.loaded import LoadedModel, loaded
-from licet_gateway.testing.scene import Scene, scene
+from licet_gateway.testing.scene import SCHEMAS, Scene, scene
 from licet_gateway.testing.wire import call, request, wire
 from licet_kit.testing.plugin import Eventually
 from licet_schemas.licet.licensing.v1 import licensing_pb2 as pb
@@ -239,6 +241,34 @@ async def test_a_killed_worker_charges_the_last_step_of_its_stream(
         assert 40 - 16 < record.units <= 40
 
 
+async def test_a_leased_version_that_is_no_text_model_is_told_and_stops_nobody(
+    new_scene: NewScene, text_models: dict[str, LoadedModel], models: dict[str, LoadedModel]
+) -> None:
+    """It is leased while the newest one is a text model: an activation that licensing has not heard of."""
+    talker, other = text_models["talker"], models["identity"]
+    older = replace(other, slug=talker.slug)
+    async with new_scene(own_models={"talker": talker}, GATEWAY_HOLD_S="1") as scene, of(scene) as client:
+        await scene.announce.version(older, rule="request")
+        await scene.announce.version(talker, rule="request", schema=SCHEMAS["talker"])
+        right = scene.rights["talker"]
+        right.version_digest, right.metering_rule = older.version_digest, "request"
+        with pytest.raises(openai.InternalServerError) as told:
+            await client.chat.completions.create(model=talker.slug, messages=said("a"))
+        assert told.value.code == "model_not_ready"
+        right.version_digest = talker.version_digest
+        await asyncio.wait_for(answered(client, talker.slug), 10)
+
+
+async def answered(client: openai.AsyncOpenAI, slug: str) -> None:
+    """The leases of the older version end after a while."""
+    while True:
+        try:
+            await client.chat.completions.create(model=slug, messages=said("a"))
+        except openai.InternalServerError:
+            continue
+        return
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
@@ -246,6 +276,7 @@ async def test_a_killed_worker_charges_the_last_step_of_its_stream(
         (b"[]", {}, 400),
         (b'{"model":"a/b","messages":[]}', {}, 400),
         (b"{}", {"Content-Encoding": "gzip"}, 415),
+        (b" " * (1024 * 1024 + 1), {}, 413),
     ],
 )
 async def test_a_body_that_cannot_be_served_is_told_why(

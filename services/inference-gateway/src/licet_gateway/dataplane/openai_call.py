@@ -15,7 +15,7 @@ from licet_gateway.dataplane.openai.counts import TokenCounts
 from licet_gateway.dataplane.openai.errors import BadRequest
 from licet_gateway.dataplane.openai.pieces import Failure, Piece, read_stream
 from licet_gateway.dataplane.openai.wire import Malformed
-from licet_gateway.dataplane.refusals import UNKNOWN, body_too_large, revoked
+from licet_gateway.dataplane.refusals import NOT_READY, UNKNOWN, body_too_large, revoked
 from licet_gateway.dataplane.replies import CONTINUE
 from licet_gateway.dataplane.stage import Stage
 from licet_gateway.dataplane.tally import Tally
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from licet_gateway.dataplane.openai.bounds import TextModel
     from licet_gateway.dataplane.plane import DataPlane
 
-# Text, not tensors: a body above this is no prompt.
-BODY_MAX: Final = 8 * 1024 * 1024
+# Text, not tensors: a body above this is no prompt, and reading its JSON would hold the loop for long.
+BODY_MAX: Final = 1024 * 1024
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -39,6 +39,7 @@ class OpenAiCall(TritonCall):
     __slots__ = (
         "_ask",
         "_begun",
+        "_embedded",
         "_ended",
         "_endpoint",
         "_ends_at",
@@ -49,12 +50,16 @@ class OpenAiCall(TritonCall):
         "_reader",
         "_starts_at",
         "_tally",
+        "_text",
         "_whole",
         "client",
     )
 
     _ask: Generation | Embedding
     _tally: Tally
+    # Of the leased version.
+    _text: TextModel
+    _embedded: tuple[bytes, TokenCounts]
     _reader: MessageReader
 
     def __init__(
@@ -165,6 +170,23 @@ class OpenAiCall(TritonCall):
 
     # --- upstream
 
+    def _acquire(self) -> Refusal | None:
+        text = self._version.text
+        if text is None or not self._fits(text):
+            # The request was read by the newest version, and another is leased: the next lease names the right one.
+            self._lease.renewable = False
+            self._lease.retired = True
+            return NOT_READY
+        self._text = text
+        return super()._acquire()
+
+    def _fits(self, text: TextModel) -> bool:
+        try:
+            self._ask.check(text)
+        except BadRequest:
+            return False
+        return True
+
     @property
     def _path(self) -> bytes:
         return INFER if isinstance(self._ask, Embedding) else STREAM_INFER
@@ -180,11 +202,8 @@ class OpenAiCall(TritonCall):
             self._tally = Tally(self._rule.measure, self._held_units)
             self._begin_events()
         self._reader = MessageReader(ANSWER_MAX)
-        text = self._version.text
-        if text is None:
-            raise ValueError("the version is no text model")
         pinned = self._version.path.rpartition(b"/")[2].decode()
-        most = self._ask.output_bound(text)
+        most = self._ask.output_bound(self._text)
         if self._rule.measure is Measure.OUTPUT_TOKENS:
             # Units were counted by the newest version, which may write less than the leased one.
             most = min(most, self._held_units)
@@ -227,10 +246,9 @@ class OpenAiCall(TritonCall):
     def _embed(self, message: bytes) -> None:
         if not isinstance(self._ask, Embedding):
             return
-        body, counts = self._ask.answer(message)
+        # Kept until Triton has said that all went well.
+        self._embedded = self._ask.answer(message)
         self._finished = True
-        self._settle(counts)
-        self._whole_answer(body)
 
     def _generate(self, said: Piece | Failure | None) -> None:
         if said is None or self._finished:
@@ -303,13 +321,16 @@ class OpenAiCall(TritonCall):
         if not self._finished:
             self._fail(502, "the inference server's answer has no end")
             return
-        if isinstance(self._ask, Generation):
-            if self._events is None:
-                self._settle(self._whole.counts)
-                self._whole_answer(self._ask.whole(self._whole, self._answer_head()))
-            else:
-                self._tally.settle(None)
-                self._end_chunks()
+        if isinstance(self._ask, Embedding):
+            body, counts = self._embedded
+            self._settle(counts)
+            self._whole_answer(body)
+        elif self._events is None:
+            self._settle(self._whole.counts)
+            self._whole_answer(self._ask.whole(self._whole, self._answer_head()))
+        else:
+            self._tally.settle(None)
+            self._end_chunks()
         self._ended = True
         self.stage = Stage.DONE
         self._plane.settle_when_handed_over(self)
