@@ -9,13 +9,9 @@ figures are of the exported files under onnxruntime, on the 30 % of the cases th
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import math
-import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -38,9 +34,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
+from examples.models.building import cached, command
+
 Floats = NDArray[np.float64]
 
-CACHE = Path(".local/cache/models")
 SEED = 20
 HELD_OUT = 0.3
 HIDDEN = (16, 8)
@@ -229,41 +226,12 @@ def cache_key() -> str:
 
 def trained(cache: Path) -> Path:
     """The folder with the trained files; trains only when no run with this key has finished."""
-    folder = cache / f"tumour-risk-{cache_key()}"
-    if folder.is_dir():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        part = Path(scratch) / "part"
-        part.mkdir()
-        for name, body in build().items():
-            (part / name).write_bytes(body)
-        try:
-            # Renamed whole, so that a killed run leaves no half of a model behind.
-            part.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    return folder
+    return cached(cache, f"tumour-risk-{cache_key()}", build)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--out", type=Path, required=True, help="folder for manifest.json and the artefacts")
-    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of trained models")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    args = parser.parse_args(argv)
-    shutil.copytree(trained(args.cache), args.out, dirs_exist_ok=True)
-    body = (args.out / "manifest.json").read_bytes()
-    parsed = manifests.parse(body)
-    report = {"name": parsed.name, "digest": manifests.digest(parsed), "out": str(args.out), **parsed.metrics}
-    if args.json:
-        print(json.dumps(report))
-    else:
-        for name, value in report.items():
-            print(f"{name:32} {value}")
-    return 0
+    return command(__doc__ or "", argv, trained)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from licet_vault.testing.harness import LIMIT_BYTES, Vault
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from examples.models.bench_identity import build
+from examples.models.building import CACHE
 from examples.models.tumour_risk import train
 from infra.local.part import Part
 from infra.local.triton import memory_folder as new_memory_folder
@@ -36,7 +37,7 @@ LOOPBACK = "127.0.0.1"
 @pytest.fixture(scope="session")
 def tumour_files() -> dict[str, bytes]:
     """The trained example, from the cache of trained models."""
-    return {path.name: path.read_bytes() for path in train.trained(train.CACHE).iterdir()}
+    return {path.name: path.read_bytes() for path in train.trained(CACHE).iterdir()}
 
 
 @pytest.fixture(scope="session")
